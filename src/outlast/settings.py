@@ -43,7 +43,7 @@ _ObjectsUrl = Annotated[
 
 ADDRESSES: Final = ("url", "amqp_url", "toolkit_url", "objects_url")
 """The settings that name servers, and may hold secrets."""
-_CLI_ONLY: Final = ("APP", "DEBUG")
+_CLI_ONLY: Final = ("APP", "DEBUG", "LOG")
 """Variables that only the command line reads."""
 _KUBERNETES: Final = re.compile(r"(^|_)(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)$")
 """What Kubernetes sets in each container for a service whose name begins with "outlast"."""

@@ -46,6 +46,9 @@ def worker(
     max_memory: Annotated[
         int | None, typer.Option("--max-memory", metavar="MIB", min=16, help="Replace a process above this memory.")
     ] = None,
+    log: Annotated[
+        str | None, typer.Option("--log", metavar="FORM", help="text, or json: one line of JSON a record, and events.")
+    ] = None,
 ) -> None:
     """Run jobs until SIGTERM or Ctrl-C; a supervisor restarts worker processes that die.
 
@@ -53,8 +56,8 @@ def worker(
     with new ones, which import the target again (the supervisor never imports it): a new process consumes before an
     old one drains, and if a new process does not start, the old ones stay.
     """
+    from outlast.observe.logs import log_as_asked, set_log_form
     from outlast.supervisor.supervisor import Supervisor
-    from outlast.worker.plain_log import log_plainly
 
     options = common_options(ctx)
     target = target or options.app
@@ -62,7 +65,8 @@ def worker(
         raise ConfigurationError("worker: name the Outlast(...), such as: outlast worker main:shop")
     if options.url:
         raise ConfigurationError("worker: the app names the store: set OUTLAST_URL in place of --url")
-    log_plainly()
+    set_log_form(log)
+    log_as_asked()
     names = _split(queues)
     logging.getLogger("outlast.supervisor").info(
         "starting %s of %s for %s",

@@ -1,4 +1,7 @@
-"""Events for observers: frozen values, sent after the fact. An observer changes nothing."""
+"""Events for observers: frozen values, sent after the fact. An observer changes nothing.
+
+trace, of the events of one job: the header `traceparent` of its message, "" for none.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any, Final, Literal, get_args
 
 from msgspec import Struct
 
-from outlast.core.message import State, Usage
+from outlast.core.message import Message, State, Usage
 
 __all__ = [
     "EVENTS",
@@ -26,8 +29,10 @@ __all__ = [
     "Observers",
     "Refusal",
     "QueueUnattended",
+    "TRACE_HEADER",
     "ScheduleFailed",
     "WorkerStalled",
+    "trace_of",
 ]
 
 
@@ -42,6 +47,7 @@ class JobEnqueued(Struct, frozen=True):
     kind: str
     run_at: float
     """When the job is due, wall time in seconds."""
+    trace: str = ""
 
 
 class JobDropped(Struct, frozen=True):
@@ -68,6 +74,7 @@ class JobRefused(Struct, frozen=True):
     queue: str
     kind: str
     reason: Refusal
+    trace: str = ""
 
 
 class JobStarted(Struct, frozen=True):
@@ -79,6 +86,7 @@ class JobStarted(Struct, frozen=True):
     attempt: int
     waited: float
     """Seconds since the job was due."""
+    trace: str = ""
 
 
 class JobEnded(Struct, frozen=True):
@@ -92,6 +100,7 @@ class JobEnded(Struct, frozen=True):
     seconds: float
     usage: Usage | None = None
     """The resources of the run, where they were measured."""
+    trace: str = ""
 
 
 class JobRetried(Struct, frozen=True):
@@ -103,6 +112,7 @@ class JobRetried(Struct, frozen=True):
     attempt: int
     at: float
     error: str
+    trace: str = ""
 
 
 class JobPostponed(Struct, frozen=True):
@@ -113,6 +123,7 @@ class JobPostponed(Struct, frozen=True):
     kind: str
     guard: str
     at: float
+    trace: str = ""
 
 
 class GuardOpened(Struct, frozen=True):
@@ -141,6 +152,7 @@ class JobLost(Struct, frozen=True):
 
     id: str
     queue: str
+    trace: str = ""
 
 
 class QueueUnattended(Struct, frozen=True):
@@ -163,6 +175,15 @@ class WorkerStalled(Struct, frozen=True):
 
     holder: str
     seconds: float
+
+
+TRACE_HEADER: Final = "traceparent"
+"""The header of a message that holds the trace of its caller (W3C Trace Context)."""
+
+
+def trace_of(message: Message) -> str:
+    """Return the trace of a message for its events."""
+    return (message.headers or {}).get(TRACE_HEADER, "")
 
 
 Event = (

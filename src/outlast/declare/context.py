@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, TypeVar, 
 from msgspec import Raw
 
 from outlast.core.errors import ConfigurationError
+from outlast.core.events import trace_of
 from outlast.core.message import Message
 from outlast.core.registry import Declaration
 from outlast.core.text import shown
@@ -178,12 +179,12 @@ class Context:
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger that adds `job`, `queue`, `kind` and `attempt` to its records."""
+        """A logger that adds `job`, `queue`, `kind`, `attempt` and `trace` (its `traceparent`) to its records."""
         from logging import LoggerAdapter, getLogger  # not at the top: declarations do not need logging
 
-        return LoggerAdapter(
-            getLogger("outlast.job"), {"job": self.id, "queue": self.queue, "kind": self.kind, "attempt": self.attempt}
-        )
+        message = self._run.message
+        added = {"job": self.id, "queue": self.queue, "kind": self.kind, "attempt": self.attempt}
+        return LoggerAdapter(getLogger("outlast.job"), {**added, "trace": "" if message is None else trace_of(message)})
 
     def enqueue(self, job: Enqueueable[P], /, *args: P.args, **kwargs: P.kwargs) -> FollowUp:
         """Enqueue another job if, and only if, this run succeeds: stored in the step that settles this job.

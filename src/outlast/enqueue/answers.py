@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from msgspec import Struct
 
 from outlast.core.errors import BodyTooLarge, IdConflict, OutlastError, QueueFull, StoreError, UniqueConflict
-from outlast.core.events import Event, JobDropped, JobEnqueued, JobRefused, Refusal
+from outlast.core.events import Event, JobDropped, JobEnqueued, JobRefused, Refusal, trace_of
 from outlast.core.message import Message
 from outlast.core.settlement import Accepted, Exists, Full, Published, TooLarge
 
@@ -85,10 +85,10 @@ def events_of(messages: Iterable[Message], answers: Iterable[Published], same_ki
     """Yield the events of a publish. An existing job of its kind gives no event: nothing was stored."""
     for message, answer in zip(messages, answers, strict=True):
         if isinstance(answer, Accepted):
-            yield JobEnqueued(message.id, message.queue, message.kind, message.run_at)
+            yield JobEnqueued(message.id, message.queue, message.kind, message.run_at, trace_of(message))
             for id_ in answer.shed:
                 yield JobDropped(id_, message.queue, "shed", message.id)
             if answer.replaced is not None:
                 yield JobDropped(answer.replaced, message.queue, "replaced", message.id)
         elif refusal := refused(message, answer, same_kind):
-            yield JobRefused(message.id, message.queue, message.kind, refusal.reason)
+            yield JobRefused(message.id, message.queue, message.kind, refusal.reason, trace_of(message))

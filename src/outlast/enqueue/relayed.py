@@ -86,7 +86,7 @@ class Relayed:
             if put is not None:
                 await runtime.claims.publish_done([Deposit(put.key, bytes(message.args))], [answer], put.began)
         news = [pair for pair in zip(messages, answers, strict=True) if self._is_news(*pair)]
-        if runtime.observers and news:
+        if news:
             runtime.emit_published(*zip(*news, strict=True))
         return answers
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from outlast.aio.deadlines import Deadlines
 from outlast.core.errors import EnqueueUnknown, StoreError, StoreUncertain
-from outlast.core.events import Event, JobRefused, Observers, Refusal
+from outlast.core.events import Event, JobRefused, Observers, Refusal, trace_of
 from outlast.core.exchanges.values import ExchangeEvent, Routed
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published
 from outlast.enqueue.answers import events_of, raise_refused
 from outlast.enqueue.composer import Composer
 from outlast.enqueue.line import Line
+from outlast.enqueue.metrics import EnqueueCounts
 from outlast.enqueue.notify import notify
 from outlast.enqueue.published import copy_messages, with_answers
 
@@ -39,9 +40,14 @@ class Runtime(Composer):
 
     store: Store
     observers: Observers = field(default_factory=Observers)
+    _counts: EnqueueCounts = field(init=False)
     _line: Line = field(default_factory=Line)
     _deadlines: Deadlines = field(default_factory=Deadlines)
     _users: list[None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        Composer.__post_init__(self)  # of a class with slots there are two, and super() finds the other one
+        object.__setattr__(self, "_counts", EnqueueCounts(self.app_name, self.registry))
 
     @property
     def used(self) -> bool:
@@ -118,8 +124,7 @@ class Runtime(Composer):
             raise
         if put is not None:
             await self.claims.publish_done(put.deposits, answers, put.began)
-        if self.observers:
-            self.emit_published(messages, answers)
+        self.emit_published(messages, answers)
         if answers.count(ACCEPTED) != len(answers):
             answers = self._line.placed(messages, answers, self.clock.monotonic())
             raise_refused(messages, answers, self.registry.same_kind)
@@ -141,6 +146,7 @@ class Runtime(Composer):
             raise _unknown(events, str(error), what="event") from error
         copies = copy_messages(events, routed)
         answers = [copy.answer for each in routed for copy in each.copies]
+        self._counts.answered(copies, answers, _same_kind)
         if self.observers:
             for event in events_of(copies, answers, _same_kind):
                 self.emit(event)
@@ -149,13 +155,16 @@ class Runtime(Composer):
         return routed
 
     def emit_published(self, messages: Sequence[Message], answers: Sequence[Published]) -> None:
-        """Notify the observers of the store's answers to a publish."""
-        for event in events_of(messages, answers, self.registry.same_kind):
-            self.emit(event)
+        """Count the store's answers to a publish, and notify the observers of them."""
+        self._counts.answered(messages, answers, self.registry.same_kind)
+        if self.observers:
+            for event in events_of(messages, answers, self.registry.same_kind):
+                self.emit(event)
 
     def _emit_refused(self, messages: Sequence[Message], reason: Refusal) -> None:
+        self._counts.failed(messages, reason)
         for message in messages:
-            self.emit(JobRefused(message.id, message.queue, message.kind, reason))
+            self.emit(JobRefused(message.id, message.queue, message.kind, reason, trace_of(message)))
 
     def emit(self, event: Event) -> None:
         """Notify every observer. If one raises, log its first error; the job is not affected."""

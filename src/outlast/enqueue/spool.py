@@ -14,12 +14,21 @@ from typing import Any, Final, TypeVar
 
 from outlast.core.codec import decode, encode
 from outlast.core.durability import Durability
-from outlast.core.errors import EnqueueUnknown, OutlastError, StoreFull, StoreMoved, StoreUnavailable, WireError
+from outlast.core.errors import (
+    EnqueueUnknown,
+    OutlastError,
+    StoreError,
+    StoreFull,
+    StoreMoved,
+    StoreUnavailable,
+    WireError,
+)
 from outlast.core.message import Message
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published
 from outlast.core.text import shown
 from outlast.core.toolkit_errors import ToolkitAway
 from outlast.enqueue.answers import SameKind, refused
+from outlast.enqueue.metrics import SpoolCounts
 from outlast.enqueue.spool_file import SpooledMessage, SpoolFile
 
 __all__ = ["Spool"]
@@ -53,11 +62,13 @@ class Spool:
         limit: int,
         publish: Callable[[Sequence[Message]], Awaitable[list[Published]]],
         same_kind: SameKind,
+        app: str = "",
     ) -> None:
         self._file = SpoolFile(path)
         self._limit = limit
         self._publish = publish
         self._same_kind = same_kind
+        self._counts = SpoolCounts(app)
         self._outage = False
         self._stuck = 0
         self._lock = threading.Lock()
@@ -85,9 +96,12 @@ class Spool:
                 await self._do(self._file.add, rows, self._limit)
             except StoreMoved:  # the next call opens the file that is there; their ids let it keep each once
                 await self._do(self._file.add, rows, self._limit)
-        except BaseException:
+        except BaseException as error:
             self._outage = False  # the next call tries the store: there may be no relay that does
+            if isinstance(error, StoreError):
+                self._counts.full(messages)
             raise
+        self._counts.spooled(messages)
         self.relay()
         return [ACCEPTED] * len(messages), self._file.durability
 
@@ -186,8 +200,14 @@ class Spool:
         ids = {each.seq: each.id for each in batch}
         for seq, reason in set_aside:
             _log.error("spooled job %r is set aside in %s, and kept: %s", ids[seq], self._file.path, reason)
-        await self._do(self._file.take_out, stored, set_aside)
+        await self._do(self._take_out, stored, set_aside)
         return bool(stored)
+
+    def _take_out(self, stored: Sequence[int], set_aside: Sequence[tuple[int, str]]) -> None:
+        """Take them out of the file, and count them in the same thread: the relay may be cancelled meanwhile."""
+        self._file.take_out(stored, set_aside)
+        self._counts.stored.add(len(stored))
+        self._counts.set_aside.add(len(set_aside))
 
     async def _answers(
         self, messages: Mapping[int, Message], set_aside: list[tuple[int, str]]

@@ -14,13 +14,14 @@ from outlast.brokers.registry import find_kind
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import EnqueueUnknown, StoreError, StoreUnavailable
-from outlast.core.events import Event, Observers
+from outlast.core.events import Event, JobRefused, Observers, trace_of
 from outlast.core.exchanges.values import ExchangeEvent, Routed
 from outlast.core.message import Message
 from outlast.core.settlement import Accepted, Exists
 from outlast.core.store.store import Store
 from outlast.enqueue.composer import Composer
 from outlast.enqueue.connections import Connections
+from outlast.enqueue.metrics import EnqueueCounts
 from outlast.enqueue.notify import notify
 from outlast.enqueue.runtime import Runtime
 from outlast.settings import Settings
@@ -70,7 +71,13 @@ class Wiring:
             from outlast.enqueue.spool import Spool
 
             publish, same_kind = Relayed(composer, self.connections).publish, composer.registry.same_kind
-            self.spool = Spool(settings.spool, limit=settings.spool_limit, publish=publish, same_kind=same_kind)
+            self.spool = Spool(
+                settings.spool,
+                limit=settings.spool_limit,
+                publish=publish,
+                same_kind=same_kind,
+                app=composer.app_name,
+            )
 
     def _connect(self, connect: Callable[[Settings, Clock], Store]) -> Store:
         if self.spool is not None:
@@ -168,9 +175,19 @@ class Wiring:
     async def _publish(self, messages: Sequence[Message], *, quiet: bool = False) -> _Stored:
         runtime, remaining = self.connections.if_ready(), None
         if runtime is None:
-            runtime, remaining = await self._opened_in_time()
+            try:
+                runtime, remaining = await self._opened_in_time()
+            except StoreError:
+                self._tell_refused(() if quiet else messages)
+                raise
         answers = await runtime.publish(messages, remaining, quiet=quiet)
         return answers, runtime.store.broker.capabilities.durability
+
+    def _tell_refused(self, messages: Sequence[Message]) -> None:
+        """Count jobs for which the store could not be opened, and notify the observers of them."""
+        EnqueueCounts(self.composer.app_name, self.composer.registry).failed(messages, "store")
+        for message in messages:
+            self.emit(JobRefused(message.id, message.queue, message.kind, "store", trace_of(message)))
 
     async def _publish_events(self, events: Sequence[ExchangeEvent]) -> tuple[list[Routed], Durability]:
         runtime, remaining = self.connections.if_ready(), None

@@ -16,6 +16,7 @@ from outlast.core.errors import BulkheadFull, ConfigurationError
 from outlast.core.text import shown
 from outlast.fastapi.problems import answer
 from outlast.toolkit.cache.rule import MOST_TAGS, CacheRule, rule_of
+from outlast.toolkit.metrics import CacheReads
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
@@ -85,6 +86,7 @@ class CachedRoute:
         if identity is not None and public:
             raise ConfigurationError(f"{where}: give identity= for answers to one user, or public=True, not both")
         self.path: Final = path
+        self.reads: Final = CacheReads(path)
         self.rule: Final[CacheRule] = rule_of(ttl=ttl, stale=stale, stale_on_error=stale_on_error)
         self.identity: Final = identity
         self.public: Final = public
@@ -153,7 +155,7 @@ class CachedRoutes:
 
         try:
             read = self._shop.cache.read_answer
-            answered = await read(key, tags, route.rule, _FORM, compute, keep=_may_be_kept)
+            answered = await read(key, tags, route.rule, _FORM, compute, reads=route.reads, keep=_may_be_kept)
         except BulkheadFull as error:
             await answer(503, "overloaded", str(error), retry_after=error.retry_after or 1)(scope, receive, send)
             return

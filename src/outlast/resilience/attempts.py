@@ -12,7 +12,7 @@ from time import time as wall_time
 from typing import Any, Final
 
 from outlast.core.errors import GuardRefused
-from outlast.core.guards.retrying import Allowance, Refused, Repeat, may_be_repeated, next_attempt
+from outlast.core.guards.retrying import OVER_BUDGET, Allowance, Refused, Repeat, may_be_repeated, next_attempt
 from outlast.core.policy import Retry, seconds
 from outlast.resilience.deadlines import moment
 
@@ -23,7 +23,7 @@ class Attempts:
     """Made when the first attempt has ended with an error, or with a response that may be repeated.
 
     error, value: how the last attempt ended. began: when the first one did, by `clock`.
-    lock: held while the budget of all calls of the guard is charged.
+    lock: held while the budget of all calls of the guard is charged. over_budget: called when it is used up.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Attempts:
         clock: Callable[[], float],
         rng: Random,
         lock: threading.RLock,
+        over_budget: Callable[[], object],
     ) -> None:
         self.error: Exception | None = None
         self.value: Any = None
@@ -46,6 +47,7 @@ class Attempts:
         self._clock = clock
         self._rng = rng
         self._lock = lock
+        self._over_budget = over_budget
         self._ended = 0
         self._over = retry is None
 
@@ -73,6 +75,8 @@ class Attempts:
         if isinstance(decision, Repeat):
             return decision.delay
         self._over = True
+        if decision is OVER_BUDGET:
+            self._over_budget()
         if self._retry.attempts > 1 and self.error is not None and not isinstance(self.error, GuardRefused):
             self.error.add_note(f"not repeated: {decision.why}")
         return None

@@ -23,6 +23,7 @@ from outlast.resilience.attempts import Attempts, discard, discard_blocking
 from outlast.resilience.blocking import BlockingCall
 from outlast.resilience.deadlines import bounded, moment
 from outlast.resilience.fallback import Answers
+from outlast.resilience.guard_metrics import GuardCounts
 from outlast.resilience.lane import Lane
 from outlast.resilience.must_wait import MustWait
 from outlast.resilience.settings import GuardSettings
@@ -54,6 +55,7 @@ class Calls:
     def __init__(self, settings: GuardSettings, clock: Callable[[], float], rng: Random) -> None:
         self.clock: Final = clock
         self.allowance: Final = None if settings.budget is None else Allowance(settings.budget)
+        self.counts: Final = GuardCounts(settings.name)
         self.answers: Final = None if settings.fallback is None else Answers(settings.name, settings.fallback)
         self._settings = settings
         self._rng = rng
@@ -88,6 +90,7 @@ class Calls:
         while (delay := attempts.delay()) is not None:
             await discard(attempts.value)
             await asyncio.sleep(delay)
+            self.counts.retries.add()
             try:
                 attempts.returned(await self._attempt(lane, function, args, kwargs, self.clock()))
             except Exception as error:
@@ -122,6 +125,7 @@ class Calls:
         while (delay := attempts.delay_blocking()) is not None:
             discard_blocking(attempts.value)
             sleep(delay)
+            self.counts.retries.add()
             try:
                 attempts.returned(self._attempt_blocking(lane, function, args, kwargs))
             except Exception as error:
@@ -146,6 +150,7 @@ class Calls:
             clock=self.clock,
             rng=self._rng,
             lock=self._lock,
+            over_budget=self.counts.over_budget.add,
         )
 
     # One attempt
@@ -154,12 +159,16 @@ class Calls:
         self, lane: Lane, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], now: float
     ) -> Any:
         ends = moment()
-        if ends is not None and now >= ends:
-            raise DeadlinePassed(self._name, now - ends)
-        admission = lane.enter_now(now)
-        if type(admission) is MustWait:
-            admission = await lane.enter(admission, ends)
-            now = self.clock()
+        try:
+            if ends is not None and now >= ends:
+                raise DeadlinePassed(self._name, now - ends)
+            admission = lane.enter_now(now)
+            if type(admission) is MustWait:
+                admission = await self._waited(lane, admission, ends, now)
+                now = self.clock()
+        except BaseException as error:
+            self.counts.not_made(error)
+            raise
         assert isinstance(admission, Admission)
         limit = self._timeout
         if ends is not None and (limit is None or ends - now < limit):
@@ -196,8 +205,11 @@ class Calls:
         except BaseException as error:
             if not blocking.begun:  # no thread was free, or could be started, which says nothing about the dependency
                 lane.leave(admission, "neutral", self.clock(), permit=False)
-                if within is not None and within.timed_out:
-                    raise BulkheadFull(self._name, self._thread_count) from None
+                full = within is not None and within.timed_out
+                refusal = BulkheadFull(self._name, self._thread_count) if full else error
+                self.counts.not_made(refusal)
+                if full:
+                    raise refusal from None
                 raise
             cut = self.failed(lane, admission, error, within, limit, in_thread=True)
             if cut is None:
@@ -223,24 +235,49 @@ class Calls:
     def enter_blocking(self, lane: Lane) -> Admission:
         """Return the admission of a call of this thread; raise GuardRefused."""
         now, ends = self.clock(), moment()
-        if ends is not None and now >= ends:
-            raise DeadlinePassed(self._name, now - ends)
-        admission = lane.enter_now(now)
-        return lane.enter_blocking(admission, ends) if isinstance(admission, MustWait) else admission
+        try:
+            if ends is not None and now >= ends:
+                raise DeadlinePassed(self._name, now - ends)
+            admission = lane.enter_now(now)
+            if isinstance(admission, MustWait):
+                return self._waited_blocking(lane, admission, ends, now)
+            return admission
+        except BaseException as error:
+            self.counts.not_made(error)
+            raise
 
     async def enter(self, lane: Lane) -> tuple[Admission, Within | None, float | None]:
         """Return the admission of a block of this task, and what ends the block in time, not entered yet."""
         now, ends = self.clock(), moment()
-        if ends is not None and now >= ends:
-            raise DeadlinePassed(self._name, now - ends)
-        admission = lane.enter_now(now)
-        if isinstance(admission, MustWait):
-            admission = await lane.enter(admission, ends)
-            now = self.clock()
+        try:
+            if ends is not None and now >= ends:
+                raise DeadlinePassed(self._name, now - ends)
+            admission = lane.enter_now(now)
+            if isinstance(admission, MustWait):
+                admission = await self._waited(lane, admission, ends, now)
+                now = self.clock()
+        except BaseException as error:
+            self.counts.not_made(error)
+            raise
         limit = self._timeout
         if ends is not None and (limit is None or ends - now < limit):
             limit = ends - now
         return admission, None if limit is None else _here.deadlines.within(limit), limit
+
+    async def _waited(self, lane: Lane, wait: MustWait, ends: float | None, began: float) -> Admission:
+        """Wait as `Lane.enter` does; note how long, if it is for a permit."""
+        try:
+            return await lane.enter(wait, ends)
+        finally:
+            if wait is MustWait.TURN:
+                self.counts.waits.observe(max(0.0, self.clock() - began))
+
+    def _waited_blocking(self, lane: Lane, wait: MustWait, ends: float | None, began: float) -> Admission:
+        try:
+            return lane.enter_blocking(wait, ends)
+        finally:
+            if wait is MustWait.TURN:
+                self.counts.waits.observe(max(0.0, self.clock() - began))
 
     # The end of an attempt
 
@@ -251,6 +288,7 @@ class Calls:
         except BaseException:  # the classifier is user code
             outcome = "neutral"
         lane.leave(admission, outcome, self.clock(), permit=permit)
+        self.counts.ended[outcome].add()
         if self.allowance is not None and outcome == "success":
             with self._lock:
                 self.allowance.succeeded()
@@ -276,6 +314,7 @@ class Calls:
         if outcome is None:
             outcome = self._judged(error if cut is None else cut)
         lane.leave(admission, outcome, self.clock(), permit=not in_thread)
+        (self.counts.ended[outcome] if cut is None or outcome == "neutral" else self.counts.timeouts).add()
         return cut
 
     def _judged(self, error: BaseException) -> CallOutcome:

@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
+from contextlib import suppress
 from random import Random
 from time import monotonic
 from typing import Any, Final
@@ -19,8 +20,10 @@ from outlast.core.guards.permits import PermitsInUse
 from outlast.core.guards.policies import Breaker, Bulkhead, Fallback, Timeout
 from outlast.core.policy import Retry
 from outlast.core.text import shown
+from outlast.meters import meters
 from outlast.resilience.blocks import Block, Blocks
 from outlast.resilience.calls import Calls
+from outlast.resilience.guard_metrics import GuardStanding, show_standings
 from outlast.resilience.guarding import Guarding
 from outlast.resilience.keyed import KeyOf, Lanes
 from outlast.resilience.lane import Lane
@@ -91,7 +94,7 @@ class Guard(Guarding):
     def _start(self) -> None:
         """Make what no other process may share; again in a process that was forked."""
         settings, clock = self.settings, self._clock
-        news = None if settings.breaker is None else GuardNews(settings.name, self._tell)
+        news = self._news = None if settings.breaker is None else GuardNews(settings.name, self._tell)
         make = functools.partial(
             Lane, settings.name, settings.breaker, settings.bulkhead, settings.timeout, clock, news=news
         )
@@ -130,6 +133,19 @@ class Guard(Guarding):
         if permits is None:
             return None
         return PermitsInUse(self.name, process, permits.taken, permits.policy.concurrency, permits.waiting)
+
+    def standing(self) -> GuardStanding:
+        """Return what its metrics show of it in this process. The permits are those of a guard without keys."""
+        permits = None if self._lane is None else self._lane.permits
+        allowance = self._calls.allowance
+        return GuardStanding(
+            self.name,
+            None if self._news is None else self._news.open,
+            None if permits is None else permits.policy.concurrency,
+            0 if permits is None else permits.taken,
+            0 if permits is None else permits.waiting,
+            None if allowance is None else allowance.left,
+        )
 
     def hold(self, held: Held) -> None:
         """Hold the breaker "open" or "closed" in this process until the next `hold`; "" lets it move by itself."""
@@ -251,3 +267,12 @@ def _start_again() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_again)
+
+
+def _show_standings() -> None:
+    """Set the gauges of the guards."""
+    with suppress(RuntimeError):  # another thread declares a guard meanwhile: the next reading has them all
+        show_standings([guard.standing() for guard in _guards])
+
+
+meters.before_reading(_show_standings)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from outlast.core.events import GuardClosed, GuardOpened
 from outlast.core.text import duration, short, shown
+from outlast.resilience.guard_metrics import CLOSINGS, OPENINGS
 
 if TYPE_CHECKING:
     from outlast.core.guards.answers import BreakerView
@@ -23,8 +24,12 @@ class GuardNews:
     """Tells of the breakers of one guard. tell: called with each event, in the thread that makes the change."""
 
     def __init__(self, name: str, tell: Callable[[GuardEvent], object] | None) -> None:
+        self.open = 0
+        """The breakers that are open."""
         self._name = name
         self._tell = tell
+        self._openings = {False: OPENINGS.of(name, "calls"), True: OPENINGS.of(name, "others")}
+        self._closings = CLOSINGS.of(name)
 
     def changed(
         self, key: Hashable, view: BreakerView, now: float, *, before: float | None, shared: bool = False
@@ -37,11 +42,15 @@ class GuardNews:
         key = _short(key)
         name = f"{self._name}[{key}]" if key else self._name
         if before is None:
+            self.open += 1
+            self._openings[shared].add()
             probe = "" if view.next_probe is None else f", next probe in {duration(view.next_probe)}"
             _log.warning("guard %s is open (%s): no call is made%s", name, view.why, probe)
             event: GuardEvent = GuardOpened(self._name, view.why, shared, key)
         else:
             seconds = max(0.0, now - before)
+            self.open -= 1
+            self._closings.observe(seconds)
             grows = f", {view.share:.0%} of the calls at first" if view.share < 1 else ""
             _log.info("guard %s is closed again after %s%s", name, duration(seconds), grows)
             event = GuardClosed(self._name, seconds, key)

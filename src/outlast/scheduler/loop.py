@@ -16,6 +16,7 @@ from outlast.core.registry import Registry
 from outlast.core.schedule import ScheduleAdvance, ScheduleRecord
 from outlast.core.store.store import Store
 from outlast.core.ticking import TOUCH, needs_touch, orphaned, plan, position, stands_back
+from outlast.scheduler.metrics import ScheduleCounts
 from outlast.scheduler.planned import Compose, Planned
 
 __all__ = ["StoreCalls", "Scheduler"]
@@ -70,6 +71,7 @@ class Scheduler:
         self._rng = rng
         self._emit = emit
         self._rest = rest
+        self._counts = ScheduleCounts(registry.app)
         self._version = -1
         self._planned: dict[str, Planned] = {}
         self._amended = 0
@@ -129,6 +131,8 @@ class Scheduler:
         if moves:
             made = await self._calls.once(lambda store: store.schedules.advance(moves))
             for move, first in zip(moves, made, strict=True):
+                if first:
+                    self._counts.taken(move.name, len(move.messages), move.skipped)
                 if first and move.messages:
                     _logger.debug("schedule %s fired %d times", move.name, len(move.messages))
             if any(move.messages for move in moves):
@@ -145,6 +149,8 @@ class Scheduler:
                 name: Planned(scheduled, self._registry, self._compose)
                 for name, scheduled in self._registry.schedules.items()
             }
+            for name in self._planned:
+                self._counts.declared(name)
         found = await self._calls.once(lambda store: store.schedules.schedules())
         records = {record.name: record for record in found}
         now = self._clock.time()
@@ -252,4 +258,5 @@ class Scheduler:
             return
         self._alarms[name] = (why, now)
         _logger.error("schedule %r cannot run: %s", name, why)
+        self._counts.alarm(name)
         self._emit(ScheduleFailed(name, why))

@@ -26,10 +26,10 @@ from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
 from outlast.core.message import Holder
 from outlast.core.text import counted
 from outlast.core.urls import redact_url
+from outlast.observe.logs import log_as_asked, log_events_as_asked
 from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode, encode
 from outlast.worker.job_map import SharedJobMap
 from outlast.worker.lifecycle import HookFailed
-from outlast.worker.plain_log import log_plainly
 from outlast.worker.ports import RuntimePort
 from outlast.worker.purpose import lacks_jobs
 from outlast.worker.slot_groups import AHEAD
@@ -62,16 +62,17 @@ def main() -> None:
     config = msgspec.json.decode(sys.argv[1].encode(), type=WorkerConfig)
     try:
         app = _load(config.target)
-        log_plainly()
+        log_as_asked()
+        log_events_as_asked(app)
         ignore_stops()  # again: the app may have set handlers
         sys.setswitchinterval(_SWITCH)
         collect_less()
     except ConfigurationError as error:
-        log_plainly()
+        log_as_asked()
         _logger.error("%s", error)  # noqa: TRY400 - the message is for the operator
         code = CONFIG
     except Exception:
-        log_plainly()
+        log_as_asked()
         _logger.exception("the worker process failed")
         code = FAILED
     else:
@@ -123,7 +124,7 @@ def _load(target: str) -> AppPort:
         return load_app(target)
     except (SyntaxError, ImportError, AttributeError) as error:
         # The next start would fail too. Other errors, such as a server that is away, may be temporary.
-        log_plainly()
+        log_as_asked()
         _logger.exception("the target cannot be imported")
         raise ConfigurationError(f"target {target!r} cannot be imported: {type(error).__name__}: {error}") from error
 

@@ -16,6 +16,7 @@ from outlast.core.events import (
     JobRefused,
     JobRetried,
     JobStarted,
+    trace_of,
 )
 from outlast.core.message import Failure, Message
 from outlast.core.settlement import Finish, Release, Reschedule, Settlement
@@ -45,6 +46,7 @@ class FailedRun(Exception):
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.type}: {failure.message}")
+        self.failure: Final = failure
         self.add_note(failure.traceback)
 
 
@@ -69,7 +71,8 @@ class Reporter:
         """Report that a run began."""
         message = run.delivery.message
         waited = max(0.0, self._clock.time() - message.run_at)
-        self._emit(JobStarted(message.id, message.queue, message.kind, run.delivery.attempt, waited))
+        attempt = run.delivery.attempt
+        self._emit(JobStarted(message.id, message.queue, message.kind, attempt, waited, trace_of(message)))
 
     def settled(self, batch: Sequence[EndedRun], superseded: Superseded = frozenset(), absent: Absent = NONE) -> None:
         """Report recorded settlements, and the superseded runs among them. absent: follow-ups that were not stored."""
@@ -93,7 +96,7 @@ class Reporter:
                 names = (run.delivery.message.id, each.id, each.kind, record.id, record.kind, what)
                 with suppress(BaseException):
                     _logger.error(text, *map(line, names))
-                self._emit(JobRefused(each.id, each.queue, each.kind, "conflict"))
+                self._emit(JobRefused(each.id, each.queue, each.kind, "conflict", trace_of(each)))
 
     def _settled(self, run: Run, settlement: Settlement, absent: Absent) -> None:
         message = run.delivery.message
@@ -104,7 +107,7 @@ class Reporter:
             if self.wants_ends:
                 for then in settlement.then:
                     if then.id not in absent:
-                        self._emit(JobEnqueued(then.id, then.queue, then.kind, then.run_at))
+                        self._emit(JobEnqueued(then.id, then.queue, then.kind, then.run_at, trace_of(then)))
                 seconds = self._clock.monotonic() - run.started if run.began else 0.0
                 self._emit(
                     JobEnded(
@@ -115,6 +118,7 @@ class Reporter:
                         settlement.reason,
                         seconds,
                         settlement.usage,
+                        trace_of(message),
                     )
                 )
         elif isinstance(settlement, Reschedule) and settlement.error is not None:
@@ -123,7 +127,9 @@ class Reporter:
             text = "failed attempt %d, next in %.1f s"
             self._log(logging.WARNING, run, text, run.delivery.attempt, wait, failure=error)
             text = f"{error.type}: {error.message}"
-            self._emit(JobRetried(message.id, message.queue, message.kind, run.delivery.attempt, settlement.at, text))
+            attempt, at = run.delivery.attempt, settlement.at
+            trace = trace_of(message)
+            self._emit(JobRetried(message.id, message.queue, message.kind, attempt, at, text, trace))
         elif isinstance(settlement, Release) and settlement.guard and settlement.at is not None:
             self._postponed(run, settlement.guard, settlement.at)
 
@@ -138,14 +144,14 @@ class Reporter:
                 )
                 _logger.warning(text, guard, line(run.delivery.message.id), line(run.delivery.message.kind))
         message = run.delivery.message
-        self._emit(JobPostponed(message.id, message.queue, message.kind, guard, at))
+        self._emit(JobPostponed(message.id, message.queue, message.kind, guard, at, trace_of(message)))
 
     def superseded(self, run: Run) -> None:
         """Report that a run was superseded."""
         message = run.delivery.message
         text = "was superseded in attempt %d: the result of this run is dropped"
         self._log(logging.WARNING, run, text, run.delivery.attempt)
-        self._emit(JobLost(message.id, message.queue))
+        self._emit(JobLost(message.id, message.queue, trace_of(message)))
 
     def returned_late(self, run: Run) -> None:
         """Report that the thread of a run returned after the run had ended."""
@@ -162,7 +168,13 @@ class Reporter:
 
     def _log(self, level: int, run: Run, text: str, *values: object, failure: Failure | None = None) -> None:
         message = run.delivery.message
-        extra = {"job": message.id, "queue": message.queue, "kind": message.kind, "attempt": run.delivery.attempt}
+        extra = {
+            "job": message.id,
+            "queue": message.queue,
+            "kind": message.kind,
+            "attempt": run.delivery.attempt,
+            "trace": trace_of(message),
+        }
         if failure is not None:
             text += ": %s: %s"
             values += (failure.type, line(failure.message))

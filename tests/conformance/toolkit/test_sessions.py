@@ -703,9 +703,9 @@ async def test_a_digest_opens_nothing_and_asks_no_store(sessions: Sessions, monk
     calls: list[str] = []
     whole = Sessions.use
 
-    async def use(self: Sessions, call: Any) -> Any:
+    async def use(self: Sessions, operation: str, call: Any) -> Any:
         calls.append("call")
-        return await whole(self, call)
+        return await whole(self, operation, call)
 
     monkeypatch.setattr(Sessions, "use", use)
     for wrong in (digest, "", id_[:-1], f"{id_}=", f"{id_}\n", f" {id_}", "é" * 43, "x" * 65536):

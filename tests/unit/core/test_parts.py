@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from outlast import ConfigurationError, StoreUnavailable
-from outlast.core.parts import Metric, Part, Parts
+from outlast.core.parts import Part, Parts
 
 
 async def test_parts_keep_their_order_and_all_are_asked_for_their_health() -> None:
@@ -32,16 +32,5 @@ async def test_the_first_part_that_is_not_healthy_is_told() -> None:
 
 
 def test_a_name_is_taken_once() -> None:
-    depth = Metric("queue_depth", "gauge", "Jobs that wait.", ("queue",))
     with pytest.raises(ConfigurationError, match="part 'store' is registered twice"):
         Parts(Part("store"), Part("store"))
-    with pytest.raises(ConfigurationError, match="part 'cache': metric 'queue_depth' is registered twice"):
-        Parts(Part("store", (depth,)), Part("cache", (depth,)))
-    with pytest.raises(ConfigurationError, match="metric 'queue_depth' is registered twice"):
-        Parts(Part("store", (depth, depth)))
-
-
-@pytest.mark.parametrize(("name", "labels"), [("Depth", ()), ("queue-depth", ()), ("depth", ("the queue",)), ("", ())])
-def test_a_metrics_name_is_plain(name: str, labels: tuple[str, ...]) -> None:
-    with pytest.raises(ConfigurationError, match="use lower case letters"):
-        Metric(name, "gauge", "Jobs.", labels)

@@ -131,4 +131,3 @@ def test_guards_are_a_part_of_an_app_that_has_one() -> None:
     _, part = shop.parts
     assert isinstance(part, Part)
     assert (part.name, part.health) == ("guards", None)
-    assert {metric.labels[0] for metric in part.metrics} == {"guard"}

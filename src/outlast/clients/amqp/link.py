@@ -13,10 +13,12 @@ from outlast.aio.callbacks import tell
 from outlast.aio.tasks import cancel
 from outlast.clients.amqp.address import AmqpAddress
 from outlast.clients.amqp.wire import AmqpWire
+from outlast.clients.metrics import RECONNECTS
 from outlast.core.errors import StoreError, StoreUnavailable
 
 __all__ = ["AmqpLink", "pauses"]
 
+_RECONNECTS: Final = RECONNECTS.of("amqp")
 SHORTEST: Final = 0.1
 LONGEST: Final = 2.0
 """Seconds of the first and of the longest pause between two attempts."""
@@ -134,6 +136,8 @@ class AmqpLink:
             except StoreError as refused:
                 error = refused
                 continue
+            if self.made:
+                _RECONNECTS.add()
             self.made += 1
             self._wire = wire
             wire.on_blocked = self._block

@@ -9,9 +9,13 @@ from typing import Final
 from outlast.aio.tasks import cancel
 from outlast.clients.memcached.address import MemcachedAddress
 from outlast.clients.memcached.connection import MemcachedConnection
+from outlast.clients.metrics import RECONNECTS
 from outlast.core.errors import StoreUnavailable
 
 __all__ = ["MemcachedClient", "MemcachedServer"]
+
+
+_RECONNECTS: Final = RECONNECTS.of("memcached")
 
 
 class MemcachedServer:
@@ -50,6 +54,8 @@ class MemcachedServer:
         if self._attempt is attempt:
             self._attempt = None
         if not attempt.cancelled() and attempt.exception() is None:
+            if self._connection is not None:
+                _RECONNECTS.add()
             self._connection = attempt.result()
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from outlast.aio.tasks import cancel
+from outlast.clients.metrics import RECONNECTS
 from outlast.clients.redis.address import Address, Endpoint
 from outlast.clients.redis.connection import Connection
 from outlast.clients.redis.discovery import Slots, find_master
@@ -23,6 +24,7 @@ FRESH: Final = 5.0
 REFRESH = 30.0
 """Seconds after which facts are read again: CONFIG SET may have changed the durability."""
 
+_RECONNECTS: Final = RECONNECTS.of("redis")
 _Key = tuple[str, Endpoint | None]
 
 
@@ -149,6 +151,8 @@ class ServerConnections:
             except BaseException:
                 await connection.close()
                 raise
+        if key in self._connections:
+            _RECONNECTS.add()
         self._connections[key] = connection
         return connection
 

@@ -13,7 +13,16 @@ from outlast.core.guards.classify import PLAIN, header, status_of, why_not_repea
 from outlast.core.guards.policies import RetryBudget
 from outlast.core.policy import Retry
 
-__all__ = ["LONGEST_WAIT", "Allowance", "Refused", "Repeat", "may_be_repeated", "next_attempt", "retry_after_of"]
+__all__ = [
+    "LONGEST_WAIT",
+    "OVER_BUDGET",
+    "Allowance",
+    "Refused",
+    "Repeat",
+    "may_be_repeated",
+    "next_attempt",
+    "retry_after_of",
+]
 
 LONGEST_WAIT: Final = 300.0
 """Seconds: a dependency that asks for a longer wait is not repeated by the caller that waits for it."""
@@ -31,6 +40,9 @@ class Refused(Struct, frozen=True):
     """The call is not repeated. why: in words, for the note of its error."""
 
     why: str
+
+
+OVER_BUDGET: Final = Refused("the retry budget is used up")
 
 
 class Allowance:
@@ -103,7 +115,7 @@ def next_attempt(
     if asked is not None and asked > LONGEST_WAIT:
         return Refused(f"{wait} is more than {LONGEST_WAIT:g} s")
     if allowance is not None and not allowance.charge():
-        return Refused("the retry budget is used up")
+        return OVER_BUDGET
     return Repeat(delay)
 
 

@@ -22,6 +22,7 @@ from outlast.toolkit.boards.place import (
 )
 from outlast.toolkit.boards.store import MOST_SCORE, BoardChange, BoardStore, Standings
 from outlast.toolkit.keys import key_text
+from outlast.toolkit.metrics import BOARD_CALLS, degraded, series_of
 
 if TYPE_CHECKING:
     from outlast.toolkit.access import Toolkit
@@ -31,6 +32,9 @@ __all__ = ["BoardCalls", "BoardEntry", "Leaderboard"]
 
 T = TypeVar("T")
 
+_READS: Final = series_of(BOARD_CALLS, "read", results=("ok", "away"))
+_WRITES: Final = series_of(BOARD_CALLS, "write", results=("ok", "full", "beyond", "away"))
+_AWAY: Final = degraded("board", "empty", "raised")
 MOST_ENTRIES: Final = 1000
 """Entries of one `top`, and on each side of one `around`."""
 
@@ -60,13 +64,28 @@ class BoardCalls:
 
         return await kit.use(used)
 
+    async def _write(self, step: Callable[[BoardStore], Awaitable[T]]) -> T:
+        try:
+            found = await self._use(step)
+        except ToolkitAway:
+            _WRITES["away"].add()
+            _AWAY["raised"].add()
+            raise
+        state = found.state if isinstance(found, BoardChange) else "done"
+        _WRITES["ok" if state == "done" else state].add()
+        return found
+
     async def _read(self, step: Callable[[BoardStore], Awaitable[T]], empty: T) -> T:
         try:
-            return await self._use(step)
+            found = await self._use(step)
         except ToolkitAway:
+            _READS["away"].add()
+            _AWAY["empty" if self._empty else "raised"].add()
             if self._empty:
                 return empty
             raise
+        _READS["ok"].add()
+        return found
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._place.shown})"
@@ -106,7 +125,7 @@ class Leaderboard(BoardCalls):
         """
         raw, number = member_bytes(self._place, member), self._whole(points, "points")
         mark = "" if once is None else key_text(once, f"{self._place.shown}: once")
-        return self._added(await self._use(lambda boards: boards.add(self._place, raw, number, mark)), member, number)
+        return self._added(await self._write(lambda boards: boards.add(self._place, raw, number, mark)), member, number)
 
     def add_sync(self, member: str, points: int = 1, *, once: str | None = None) -> int:
         """Do as `add`, in blocking code."""
@@ -115,7 +134,7 @@ class Leaderboard(BoardCalls):
     async def set(self, member: str, score: int) -> None:
         """Set the score of a member in the present period. Raise as `add` does."""
         raw, number = member_bytes(self._place, member), self._whole(score, "score")
-        self._added(await self._use(lambda boards: boards.put(self._place, raw, number)), member, number)
+        self._added(await self._write(lambda boards: boards.put(self._place, raw, number)), member, number)
 
     def set_sync(self, member: str, score: int) -> None:
         """Do as `set`, in blocking code."""
@@ -124,7 +143,7 @@ class Leaderboard(BoardCalls):
     async def remove(self, member: str) -> bool:
         """Remove a member from the present period; return whether it was there. Raise ToolkitAway."""
         raw = member_bytes(self._place, member)
-        return await self._use(lambda boards: boards.remove(self._place, raw))
+        return await self._write(lambda boards: boards.remove(self._place, raw))
 
     def remove_sync(self, member: str) -> bool:
         """Do as `remove`, in blocking code."""

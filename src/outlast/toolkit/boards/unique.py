@@ -43,7 +43,7 @@ class UniqueCount(BoardCalls):
         Raise BoardFull for a new member of a full count, InvalidArguments, ToolkitAway.
         """
         raw = member_bytes(self._place, member)
-        return self._is_new(await self._use(lambda boards: boards.note(self._place, raw)))
+        return self._is_new(await self._write(lambda boards: boards.note(self._place, raw)))
 
     def add_sync(self, member: str) -> bool:
         """Do as `add`, in blocking code."""

@@ -17,7 +17,7 @@ from outlast.core.text import shown
 from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.callers_thread import CallersThread
-from outlast.toolkit.cache.flights import CacheRequest
+from outlast.toolkit.cache.flights import AWAY, CacheRequest
 from outlast.toolkit.cache.functions import CachedCall, CachedDecorator
 from outlast.toolkit.cache.near import NO_COPY
 from outlast.toolkit.cache.reading import CacheReading
@@ -26,6 +26,7 @@ from outlast.toolkit.cache.store import CacheDraft
 from outlast.toolkit.cache.values import UnreadableBody, ValueForm, ValueForms, ValuePacking, form_of
 from outlast.toolkit.caches_only import refuse_tags
 from outlast.toolkit.keys import key_text
+from outlast.toolkit.metrics import CacheReads
 
 __all__ = ["Cache"]
 
@@ -63,6 +64,7 @@ class Cache:
         self._toolkit = toolkit
         self._no_tags_on = no_tags_on
         self._forms = forms
+        self._gets, self._get_or_sets = CacheReads("get"), CacheReads("get_or_set")
         self._limits = CacheLimits()
         self._reading: CacheReading | None = None
         self._packings: dict[Any, ValuePacking] = {}
@@ -104,12 +106,20 @@ class Cache:
         A value that is not of `type` is as none.
         """
         text, packing = _key_text(key), self._packing(type, "cache.get")
+        result = self._gets.miss
         try:
             entry = (await self._in_use().access.look(text)).entry
             if entry is not None and entry.left > 0:
-                return packing.unpacked(entry.body)
-        except (ToolkitAway, UnreadableBody):
+                value = packing.unpacked(entry.body)
+                result = self._gets.hit
+                return value
+        except ToolkitAway:
+            AWAY["default"].add()
+            result = self._gets.away
+        except UnreadableBody:
             pass
+        finally:
+            result.add()
         return default
 
     async def set(
@@ -133,6 +143,7 @@ class Cache:
         try:
             await reading.access.put(text, CacheDraft(token_hex(8), body, fresh, fresh, 0.0, {}), texts)
         except ToolkitAway:
+            AWAY["not-kept"].add()
             return False
         finally:
             reading.near.changed([text])
@@ -166,6 +177,9 @@ class Cache:
         reading, texts = self._in_use(), [_key_text(key) for key in keys]
         try:
             return sum(await asyncio.gather(*(reading.access.delete(text) for text in texts)))
+        except ToolkitAway:
+            AWAY["raised"].add()
+            raise
         finally:  # before the server tells of it
             reading.near.changed(texts)
 
@@ -180,6 +194,9 @@ class Cache:
             reading = self._in_use()
             try:
                 await reading.access.invalidate(texts)
+            except ToolkitAway:
+                AWAY["raised"].add()
+                raise
             finally:
                 reading.near.tags_changed(texts)
 
@@ -218,9 +235,12 @@ class Cache:
         if rule.near:
             found = reading.near.find(text)
             if found is not NO_COPY:
+                self._get_or_sets.near.add()
                 copied: T = found
                 return copied
-        value: T = await reading.read(CacheRequest(text, _tag_texts(tags), rule, packing, compute))
+        value: T = await reading.read(
+            CacheRequest(text, _tag_texts(tags), rule, packing, compute, reads=self._get_or_sets)
+        )
         return value
 
     # Functions
@@ -284,7 +304,9 @@ class Cache:
         if packing is None:
             hint = self._forms().returned(declared.function) if declared.kind is None else declared.kind
             packing = self._packings[declared] = self._packing(hint, declared.name)
-        return self._in_use().read(CacheRequest(_key_text(key), _tag_texts(tags), declared.rule, packing, compute))
+        return self._in_use().read(
+            CacheRequest(_key_text(key), _tag_texts(tags), declared.rule, packing, compute, reads=declared.reads)
+        )
 
     async def read_answer(
         self,
@@ -294,13 +316,14 @@ class Cache:
         form: ValueForm,
         compute: Callable[[], Awaitable[Any]],
         *,
+        reads: CacheReads,
         keep: Callable[[Any], bool],
     ) -> Any:
         """Return what is kept or computed; a value that `keep` refuses goes to the caller that computed it alone."""
         limits = self._limits
         packing = ValuePacking(form, most=limits.max_value, compress_over=limits.compress_over, where="cache")
         return await self._in_use().read(
-            CacheRequest(_key_text(key), _tag_texts(tags), rule, packing, compute, keep=keep)
+            CacheRequest(_key_text(key), _tag_texts(tags), rule, packing, compute, reads=reads, keep=keep)
         )
 
     # From blocking code

@@ -22,6 +22,7 @@ from outlast.toolkit.cache.access import CacheAccess
 from outlast.toolkit.cache.rule import CacheRule, rng
 from outlast.toolkit.cache.store import Begun, CacheDraft, CacheEntry, Seen, Versions
 from outlast.toolkit.cache.values import ValuePacking
+from outlast.toolkit.metrics import CacheReads, degraded
 
 __all__ = ["CacheRequest", "Flight", "Flights", "Made", "Outcome", "Stored"]
 
@@ -40,9 +41,10 @@ PAUSE: Final = 1.0
 class CacheRequest:
     """A request for a value. key: as the store has it. compute: makes it.
 
-    keep: whether a value may be kept and given to others, None for yes."""
+    keep: whether a value may be kept and given to others, None for yes. reads: where it is counted, once, as `result`.
+    """
 
-    __slots__ = ("compute", "keep", "key", "packing", "rule", "tags")
+    __slots__ = ("compute", "keep", "key", "packing", "reads", "result", "rule", "tags")
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class CacheRequest:
         packing: ValuePacking,
         compute: Callable[[], Awaitable[Any]],
         *,
+        reads: CacheReads,
         keep: Callable[[Any], bool] | None = None,
     ) -> None:
         self.key = key
@@ -60,6 +63,17 @@ class CacheRequest:
         self.packing = packing
         self.compute = compute
         self.keep = keep
+        self.reads = reads
+        self.result = reads.miss
+
+    def without_store(self) -> None:
+        """Count it as one for which the store was away."""
+        self.result = self.reads.away
+        AWAY["source"].add()
+
+
+AWAY: Final = degraded("cache", "source", "default", "not-kept", "raised")
+"""Reads that went to the source or returned their default, values that were not kept, and errors."""
 
 
 class Made(Struct, frozen=True):
@@ -186,6 +200,7 @@ class Flights:
         try:
             begun = await self._begun(flight, past)
         except ToolkitAway:
+            flight.request.without_store()
             return await self._from_source(flight)
         if not isinstance(begun, Begun):
             return begun

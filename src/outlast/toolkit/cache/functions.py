@@ -14,6 +14,7 @@ from outlast.toolkit.cache.call_keys import CallText, all_arguments
 from outlast.toolkit.cache.callers_thread import CallersThread
 from outlast.toolkit.cache.near import NO_COPY
 from outlast.toolkit.cache.rule import CacheRule
+from outlast.toolkit.metrics import CacheReads
 
 if TYPE_CHECKING:
     from outlast.toolkit.cache.cache import Cache
@@ -54,11 +55,12 @@ class CachedPlain(Protocol[P, R_co]):
 class CachedCall:
     """What was declared of one function. kind: the type of its values, None for what it says that it returns."""
 
-    __slots__ = ("function", "kind", "name", "rule")
+    __slots__ = ("function", "kind", "name", "reads", "rule")
 
     def __init__(self, function: Callable[..., Any], rule: CacheRule, kind: Any) -> None:
         self.function = function
         self.name: str = getattr(function, "__qualname__", "cache.cached")
+        self.reads = CacheReads(self.name)
         self.rule = rule
         self.kind = kind
 
@@ -87,9 +89,10 @@ class CachedDecorator:
             )
         key = all_arguments(function) if self._key is None else CallText(self._key, function, "key").of
         tags = [CallText(tag, function, "tags").of for tag in self._tags]
-        read = functools.partial(self._cache.read_call, CachedCall(function, self._rule, self._kind))
+        declared = CachedCall(function, self._rule, self._kind)
+        read = functools.partial(self._cache.read_call, declared)
 
-        near, copied = self._rule.near > 0, self._cache.copied
+        near, copied, copies = self._rule.near > 0, self._cache.copied, declared.reads.near
 
         def key_of(*args: Any, **kwargs: Any) -> str:
             return key(args, kwargs)
@@ -99,6 +102,7 @@ class CachedDecorator:
             async def cached(*args: Any, **kwargs: Any) -> Any:
                 name = key(args, kwargs)
                 if near and (value := copied(name)) is not NO_COPY:
+                    copies.add()
                     return value
                 return await read(name, [tag(args, kwargs) for tag in tags], lambda: function(*args, **kwargs))
 
@@ -110,6 +114,7 @@ class CachedDecorator:
         def cached_plain(*args: Any, **kwargs: Any) -> Any:
             name = key(args, kwargs)
             if near and (value := copied(name)) is not NO_COPY:
+                copies.add()
                 return value
             thread = CallersThread(functools.partial(function, *args, **kwargs))
             return self._cache.blocking(lambda: read(name, [tag(args, kwargs) for tag in tags], thread.compute), thread)

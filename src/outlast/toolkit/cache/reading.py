@@ -33,6 +33,12 @@ class CacheReading:
 
     async def read(self, request: CacheRequest) -> Any:
         """Return the value: kept, or computed. Raise what the computation raises; BulkheadFull without the store."""
+        try:
+            return await self._read(request)
+        finally:
+            request.result.add()
+
+    async def _read(self, request: CacheRequest) -> Any:
         unreadable = ""
         while True:
             flight = self._flights.of(request.key)
@@ -41,10 +47,13 @@ class CacheReading:
                     request, flight if flight is not None and flight.started else None, unreadable
                 )
             else:
+                request.result = request.reads.joined
                 found = await self._flights.join(flight)
             if isinstance(found, Made):
                 return await self._made(request, found)
             if found is not None:
+                if found.entry.left <= 0:
+                    request.result = request.reads.stale
                 try:
                     return request.packing.unpacked(found.entry.body)
                 except UnreadableBody:
@@ -74,16 +83,19 @@ class CacheReading:
                 left, cost, early = entry.left, entry.cost, rule.early
                 if left <= 0 or (may_be_early(left, cost, early) and is_early(left, cost, early, rng.random())):
                     self._refresh(request, seen)
+                request.result = request.reads.hit
                 return Stored(entry, 0)
             flight = self._flights.of(request.key)
             if flight is before and flight is not joinable:
                 flight = None
         except ToolkitAway:
+            request.without_store()
             flight = self._flights.of(request.key)
             if flight is None or flight.started:
                 flight = self._flights.start(request, "", away=True)
             return await self._flights.join(flight)
         # One that was started since the call computes what the source holds after the call: it serves.
+        request.result = request.reads.miss if flight is None else request.reads.joined
         return await self._flights.join(flight or self._flights.start(request, seen.past))
 
     async def _look(self, key: str) -> tuple[Seen, Flight | None]:

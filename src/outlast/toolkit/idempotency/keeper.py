@@ -21,9 +21,10 @@ from outlast.core.errors import StoreError
 from outlast.core.text import counted
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.idempotency.forms import records_of
+from outlast.toolkit.metrics import degraded
 from outlast.toolkit.store import ToolkitStore
 
-__all__ = ["LEASE", "EndedKey", "HeldKey", "KeyKeeper"]
+__all__ = ["AWAY", "LEASE", "EndedKey", "HeldKey", "KeyKeeper"]
 
 LEASE: Final = 30.0
 """Seconds after which a key is free whose process does not renew it any more."""
@@ -34,6 +35,8 @@ AGAIN: Final = 1.0
 LATEST: Final = 3600.0
 """Seconds after the end of a request in which its answer is stored late; then it is given up, and logged."""
 
+AWAY: Final = degraded("idempotency", "raised", "later", "given-up")
+"""Requests that were refused, ends of requests that are stored later, and those that were given up."""
 _log = logging.getLogger("outlast.toolkit")
 
 
@@ -104,6 +107,7 @@ class KeyKeeper:
 
     def later(self, ended: EndedKey) -> None:
         """Store the end as soon as the store takes it."""
+        AWAY["later"].add()
         until = self._kit.clock.monotonic() + (LEASE if ended.answer is None else LATEST)  # a key frees itself
         with self._lock:
             self._begin()
@@ -180,6 +184,7 @@ class KeyKeeper:
         except StoreError as error:
             if self._kit.clock.monotonic() < late.until:
                 return False
+            AWAY["given-up"].add()
             if ended.answer is not None:
                 _log.error(
                     "an answer was given up that could not be stored for an hour (%s): a repetition of its request "

@@ -14,8 +14,9 @@ from outlast.core.toolkit_errors import ToolkitAway
 from outlast.resilience.deadlines import ends_at, restore
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.idempotency.forms import records_of
-from outlast.toolkit.idempotency.keeper import LEASE, EndedKey, HeldKey, KeyKeeper
+from outlast.toolkit.idempotency.keeper import AWAY, LEASE, EndedKey, HeldKey, KeyKeeper
 from outlast.toolkit.idempotency.records import KeyFound
+from outlast.toolkit.metrics import IDEMPOTENCY_KEYS, series_of
 from outlast.toolkit.store import ToolkitStore
 
 __all__ = ["StoredAnswer", "Held", "IdempotencyKeys", "InFlight", "OtherPayload", "digest_of"]
@@ -39,6 +40,7 @@ class OtherPayload(Struct, frozen=True):
     """The key was used for another request."""
 
 
+_FOUND: Final = series_of(IDEMPOTENCY_KEYS, results=("begun", "answered", "in-flight", "other-payload", "away"))
 _encode: Final = msgpack.Encoder().encode
 _decode: Final = msgpack.Decoder(StoredAnswer).decode
 
@@ -122,6 +124,8 @@ class IdempotencyKeys:
         try:
             look = await self.kit.use(begin)
         except ToolkitAway as error:
+            _FOUND["away"].add()
+            AWAY["raised"].add()
             if error.uncertain:  # it may hold the key
                 self.keeper.later(held.ended_with(None))
             raise
@@ -130,6 +134,7 @@ class IdempotencyKeys:
         except BaseException:
             self.keeper.later(held.ended_with(None))
             raise
+        _FOUND[look.state].add()
         match look.state:
             case "begun":
                 self.keeper.hold(held)

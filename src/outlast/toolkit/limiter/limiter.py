@@ -22,12 +22,14 @@ from outlast.toolkit.limiter.decision import Decision, decision_of
 from outlast.toolkit.limiter.forms import limits_of
 from outlast.toolkit.limiter.memory import MemoryLimits
 from outlast.toolkit.limiter.quotas import rules_of
+from outlast.toolkit.metrics import LIMITER_DECISIONS, degraded, series_of
 from outlast.toolkit.store import ToolkitStore
 
 __all__ = ["Limiter"]
 
 _log = logging.getLogger("outlast.toolkit")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+_AWAY: Final = degraded("limiter", "local", "raised")
 NOTE_EVERY: Final = 5.0
 """Seconds between two notes that this process uses the limiter."""
 
@@ -73,6 +75,8 @@ class Limiter:
         self.name: Final = plain_text(name)
         self.closed: Final = closed
         self.rules: Final = rules_of(self.name, limits, algorithm=algorithm, burst=burst, count_refused=count_refused)
+        results = series_of(LIMITER_DECISIONS, self.name, results=("allowed", "refused"))
+        self._allowed, self._refused = results["allowed"], results["refused"]
         self._toolkit = toolkit
         self._token = token_hex(8)
         self._sides: WeakKeyDictionary[Toolkit, _Side] = WeakKeyDictionary()
@@ -131,11 +135,16 @@ class Limiter:
         if side.was_away:
             side.was_away = False
             _log.info("limiter %r: the store is back", self.name)
-        return decision_of(self.rules, outcome)
+        return self._counted(decision_of(self.rules, outcome))
+
+    def _counted(self, decision: Decision) -> Decision:
+        (self._allowed if decision.allowed else self._refused).add()
+        return decision
 
     def _away(self, kit: Toolkit, stored: str, cost: int, error: ToolkitAway) -> Decision:
         """Decide alone over the share of this process, or refuse to decide."""
         if error.by_deadline:  # a client that may choose a short one would have what is admitted here in addition
+            _AWAY["raised"].add()
             raise error
         side = self._side(kit)
         if not side.was_away:
@@ -143,9 +152,11 @@ class Limiter:
             share = f"this process alone decides, as one of {counted(side.processes, 'process')}"
             _log.warning("limiter %r: %s: %s", self.name, error, "requests are refused" if self.closed else share)
         if self.closed:
+            _AWAY["raised"].add()
             raise error
+        _AWAY["local"].add()
         outcome = side.local.take_now(self.rules, stored, cost, scale=side.processes)
-        return decision_of(self.rules, outcome, processes=side.processes)
+        return self._counted(decision_of(self.rules, outcome, processes=side.processes))
 
     def __repr__(self) -> str:
         return f"Limiter({self.name!r})"

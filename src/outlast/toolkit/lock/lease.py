@@ -12,11 +12,13 @@ from outlast.core.clock import Clock
 from outlast.core.toolkit_errors import LockLost
 from outlast.resilience.blocks import owner_of_block
 from outlast.toolkit.lock.store import Holding
+from outlast.toolkit.metrics import LOCK_LOSSES
 
 __all__ = ["MARGIN", "RENEW", "LockLease"]
 
 MARGIN: Final = 0.1
 """The part of a lease that its holder does not use: its body has that time to end before another has a turn."""
+_LOSSES: Final = LOCK_LOSSES.of()
 RENEW: Final = 1 / 3
 """The part of a lease after which it is renewed."""
 
@@ -114,6 +116,7 @@ class LockLease:
         if self._why:
             return
         self._why = why
+        _LOSSES.add()
         if self._loop is not None and self._task is not None:
             with suppress(RuntimeError):  # the loop was closed: the body has ended with it
                 self._loop.call_soon_threadsafe(self._cancel)
@@ -127,6 +130,7 @@ class LockLease:
         """End the body, of which `kind` is the error; return whether LockLost is to be raised in its place."""
         task, self._task, self.left = self._task, None, True
         ours = self._cancelled and task is not None and task.uncancel() <= self._before
-        if kind is None:
-            return self.lost
-        return ours and kind is asyncio.CancelledError
+        lost = self.lost if kind is None else ours and kind is asyncio.CancelledError
+        if lost and not self._why:  # by the clock, before a renewal has found it
+            _LOSSES.add()
+        return lost

@@ -23,6 +23,7 @@ from outlast.toolkit.lock.lease import MARGIN, LockLease
 from outlast.toolkit.lock.lines import Lines
 from outlast.toolkit.lock.renewals import Renewals
 from outlast.toolkit.lock.store import PROCESS, TICKET, Ask, Holding, LockStore, Turn
+from outlast.toolkit.metrics import LOCK_ACQUISITIONS, degraded, series_of
 from outlast.toolkit.store import ToolkitStore
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ __all__ = ["Locks", "Terms"]
 
 logger = logging.getLogger("outlast.toolkit")
 
+_ENDS: Final = series_of(LOCK_ACQUISITIONS, results=("acquired", "timeout", "away", "cancelled"))
+_RAISED: Final = degraded("lock", "raised")["raised"]
 LOOK: Final = TICKET / 3
 """Seconds between two asks of a waiter, which keep its place in line."""
 AWAY: Final = 1.0
@@ -104,15 +107,18 @@ class Locks:
         try:
             lease = await self._wait(attempt, terms, began, ends)
         except OutlastError as error:
+            _count_failure(error)
             if ask.join or (isinstance(error, ToolkitAway) and error.uncertain):
                 await self._leave_quietly(Holding(ask.key, ask.holder, ask.lease))
             raise
         except BaseException:
+            _ENDS["cancelled"].add()
             self._leave_later(Holding(ask.key, ask.holder, ask.lease))
             raise
         finally:
             self._lines.move(ask.key, attempt.ticket, 0)
         self.renewals.add(lease)
+        _ENDS["acquired"].add()
         return lease
 
     async def _wait(self, attempt: _Attempt, terms: Terms, began: float, ends: float | None) -> LockLease:
@@ -226,3 +232,12 @@ class Locks:
                     logger.info("lock %r was not released, it ends with its lease: %s", held.key, error)
                     return
             await self._pause(due)
+
+
+def _count_failure(error: OutlastError) -> None:
+    """Count a wait that ended without a turn."""
+    if isinstance(error, LockTimeout):
+        _ENDS["timeout"].add()
+    elif isinstance(error, ToolkitAway):
+        _ENDS["away"].add()
+        _RAISED.add()

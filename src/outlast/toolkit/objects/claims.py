@@ -146,7 +146,7 @@ class Claims:
 
     async def _put_again(self, deposit: Deposit) -> None:
         try:
-            await self.link.use(lambda place: place.put(deposit.key, deposit.body, "application/json"))
+            await self.link.use("put", lambda place: place.put(deposit.key, deposit.body, "application/json"))
         except InvalidArguments as error:  # no caller has given the key: the place is in disorder, and may be mended
             raise ToolkitAway(self.link.place.shown, str(error)) from None
 
@@ -190,7 +190,7 @@ class Claims:
         return self.moment() - began > self.keep / 2
 
     async def _delete(self, key: str) -> None:
-        await self.link.use(lambda place: place.delete(key))
+        await self.link.use("delete", lambda place: place.delete(key))
 
     def moment(self) -> float:
         """Return seconds that, on Linux, also pass while this host sleeps."""
@@ -210,7 +210,7 @@ class Claims:
 
         key = claim_key(job_id, claim.name)
         try:
-            data = await self.link.use(lambda place: place.get(key, claim.size))
+            data = await self.link.use("get", lambda place: place.get(key, claim.size))
         except ObjectNotFound:
             raise ObjectNotFound(
                 key,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from outlast.core.clock import Clock
 from outlast.core.errors import DeadlinePassed, GuardOpen, GuardTimeout, StoreFull, StoreUnavailable
 from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.away import OPEN_FOR, guard_of, is_away, refused
+from outlast.toolkit.metrics import OBJECT_CALLS, degraded, series_of
 from outlast.toolkit.objects.place import ObjectPlace
 from outlast.toolkit.objects.places import connect_objects
 
@@ -18,6 +20,11 @@ __all__ = ["ObjectLink"]
 T = TypeVar("T")
 
 _AWAY: Final = (StoreUnavailable, StoreFull, GuardTimeout)
+_CALLS: Final = {
+    each: series_of(OBJECT_CALLS, each, results=("ok", "failed", "away"))
+    for each in ("put", "get", "delete", "exists", "url")
+}
+_RAISED: Final = degraded("objects", "raised")["raised"]
 
 
 class ObjectLink:
@@ -58,8 +65,15 @@ class ObjectLink:
         """Whether calls are refused now: a call has failed in the last OPEN_FOR seconds, or one tries the place."""
         return is_away(self._guard)
 
-    async def use(self, call: Callable[[ObjectPlace], Coroutine[Any, Any, T]]) -> T:
-        """Return `await call(place)`; raise ToolkitAway when the place does not answer, other errors of the call."""
+    async def use(self, operation: str, call: Callable[[ObjectPlace], Coroutine[Any, Any, T]]) -> T:
+        """Return `await call(place)`; raise ToolkitAway when the place does not answer, other errors of the call.
+
+        operation: as which it is counted: put, get, delete, exists, url.
+        """
+        with _counted(operation):
+            return await self._use(call)
+
+    async def _use(self, call: Callable[[ObjectPlace], Coroutine[Any, Any, T]]) -> T:
         place = self.place
         if place.in_process:
             return await call(place)
@@ -75,7 +89,7 @@ class ObjectLink:
             raise ToolkitAway(place.shown, why, uncertain=True, retry_after=OPEN_FOR, by_deadline=late) from error
 
     async def parts(self, make: Callable[[ObjectPlace], AsyncIterator[T]]) -> AsyncIterator[T]:
-        """Yield what `make(place)` yields, each within the timeout; raise as `use` does."""
+        """Yield what `make(place)` yields, each within the timeout; raise as `use` does. It is counted once, as get."""
         made: list[AsyncIterator[T]] = []
 
         async def following(place: ObjectPlace) -> tuple[T] | None:
@@ -86,12 +100,30 @@ class ObjectLink:
             except StopAsyncIteration:
                 return None
 
-        try:
-            while (part := await self.use(following)) is not None:
-                yield part[0]
-        finally:
-            for each in made:
-                await each.aclose()  # type: ignore[attr-defined]
+        with _counted("get"):
+            try:
+                while (part := await self._use(following)) is not None:
+                    yield part[0]
+            finally:
+                for each in made:
+                    await each.aclose()  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _counted(operation: str) -> Iterator[None]:
+    result = "failed"
+    try:
+        yield
+        result = "ok"
+    except GeneratorExit:  # of a stream that is not read to its end
+        result = "ok"
+        raise
+    except ToolkitAway:
+        result = "away"
+        _RAISED.add()
+        raise
+    finally:
+        _CALLS[operation][result].add()
 
 
 async def _called(place: ObjectPlace, call: Callable[[ObjectPlace], Coroutine[Any, Any, T]]) -> T:

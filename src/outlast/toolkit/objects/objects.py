@@ -50,11 +50,11 @@ class Objects:
         key = object_key(key)
         if isinstance(data, bytes | bytearray | memoryview):
             whole = bytes(data)
-            await self._link().use(lambda place: place.put(key, whole, content_type))
+            await self._link().use("put", lambda place: place.put(key, whole, content_type))
             return StoredObject(key, len(whole), await digest_of(whole))
         measured = _Measured(_parts_of(data))
         source: Source = measured.parts()
-        await self._link().use(lambda place: place.put(key, source, content_type))
+        await self._link().use("put", lambda place: place.put(key, source, content_type))
         return StoredObject(key, measured.size, measured.sha256.hexdigest())
 
     async def get(self, key: str, *, sha256: str | None = None) -> bytes:
@@ -63,7 +63,7 @@ class Objects:
         sha256: what `put` returned. Raise ObjectNotFound, ObjectDamaged if the bytes are others.
         """
         key = object_key(key)
-        data = await self._link().use(lambda place: place.get(key))
+        data = await self._link().use("get", lambda place: place.get(key))
         if sha256 is not None and (found := await digest_of(data)) != sha256:
             raise ObjectDamaged(key, f"its SHA-256 is {found}, not {sha256}")
         return data
@@ -77,12 +77,12 @@ class Objects:
     async def delete(self, key: str) -> None:
         """Delete the object; do nothing if there is none."""
         key = object_key(key)
-        await self._link().use(lambda place: place.delete(key))
+        await self._link().use("delete", lambda place: place.delete(key))
 
     async def exists(self, key: str) -> bool:
         """Return whether the object is there."""
         key = object_key(key)
-        return await self._link().use(lambda place: place.look(key)) is not None
+        return await self._link().use("exists", lambda place: place.look(key)) is not None
 
     async def url(self, key: str, *, expires_in: Duration = "1h") -> str:
         """Return a link by which anybody can read the object until it expires; it does not tell whether it is there.
@@ -96,7 +96,7 @@ class Objects:
             raise ConfigurationError(
                 f"expires_in={shown(expires_in)}: give 1 second to 7 days, the longest that S3 signs"
             )
-        return await self._link().use(lambda place: place.url(key, lasts))
+        return await self._link().use("url", lambda place: place.url(key, lasts))
 
     def put_sync(self, key: str, data: Data, *, content_type: str = "") -> StoredObject:
         """Do as `put` from blocking code; raise WrongThread on a thread that runs an event loop."""
@@ -120,7 +120,7 @@ class Objects:
 
     async def check(self) -> None:
         """Return when the place answers; raise ToolkitAway, ConfigurationError otherwise."""
-        await self._link().use(lambda place: place.look("outlast-check"))
+        await self._link().use("exists", lambda place: place.look("outlast-check"))
 
 
 async def digest_of(data: bytes) -> str:

@@ -12,6 +12,7 @@ from msgspec import structs
 
 from outlast.core.errors import ConfigurationError, InvalidArguments, StoreError
 from outlast.core.toolkit_errors import SessionConflict, SessionEnded, SessionFull, ToolkitAway
+from outlast.toolkit.metrics import SESSION_OPERATIONS
 from outlast.toolkit.sessions.fields import ABSENT, SessionFields
 from outlast.toolkit.sessions.ids import digest_of_id, new_id
 from outlast.toolkit.sessions.store import SessionChange, SessionRecord, SessionSaved, SessionStore
@@ -160,7 +161,7 @@ class Session(SessionFields):
             del self._writes[name]
         if any(name[0] == FLASH for name in self._stored_fields()):
             try:
-                taken = await self._sessions.use(lambda form: form.take(self._digest, FLASH))
+                taken = await self._sessions.counted("flash", lambda form: form.take(self._digest, FLASH))
             except ToolkitAway:
                 taken = {}
             else:
@@ -275,13 +276,14 @@ class Session(SessionFields):
         )
 
     async def _end(self, digest: str) -> None:
-        await self._call(lambda form: form.end(digest))
+        await self._call("end", lambda form: form.end(digest))
+        SESSION_OPERATIONS.of("end", "ok").add()
         self._to_end, self.issued = None, ""
 
-    async def _call(self, call: Callable[[SessionStore], Awaitable[T]]) -> T:
+    async def _call(self, operation: str, call: Callable[[SessionStore], Awaitable[T]]) -> T:
         """Return what a call that changes the store returns; keep its error."""
         try:
-            found = await self._sessions.use(call)
+            found = await self._sessions.use(operation, call)
         except StoreError as error:
             self._failure = error
             if isinstance(error, ToolkitAway):
@@ -312,10 +314,11 @@ class Session(SessionFields):
         self._forget_seen(change.writes)
         self._drop_changes()  # before the call: what is changed meanwhile is of the next save
         try:
-            saved = await self._call(step)
+            saved = await self._call("save", step)
         except BaseException:  # cancelled too
             self._keep_unsaved(change.writes)
             raise
+        SESSION_OPERATIONS.of("save", "ok" if saved.state == "saved" else saved.state).add()
         if saved.state == "saved" and saved.record is not None:
             self._record, self._digest = saved.record, digest
             if issued:

@@ -13,6 +13,7 @@ from outlast.core.text import shown
 from outlast.core.toolkit_errors import ToolkitAway
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.values import ValueForms
+from outlast.toolkit.metrics import SESSION_OPERATIONS, degraded, series_of
 from outlast.toolkit.sessions.forms import sessions_of
 from outlast.toolkit.sessions.ids import digest_of_id, is_id
 from outlast.toolkit.sessions.rule import SessionRule
@@ -28,6 +29,14 @@ T = TypeVar("T")
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _HANDLE: Final = re.compile(r"[0-9a-f]{64}\Z")
 _NO_HANDLE: Final = "0" * 64
+_AWAY: Final = degraded("session", "anonymous", "raised")
+_RESULTS: Final = {
+    "open": ("ok", "none", "away"),
+    "save": ("ok", "conflict", "ended", "full", "away"),
+    **dict.fromkeys(("end", "flash", "list", "revoke"), ("ok", "away")),
+}
+for _operation, _results in _RESULTS.items():
+    series_of(SESSION_OPERATIONS, _operation, results=_results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +82,26 @@ class Sessions:
         `Session.is_away`.
         """
         if id is None or not is_id(id):
+            SESSION_OPERATIONS.of("open", "none").add()
             return Session(self, "", None)
         digest = digest_of_id(self.name, id)
         try:
-            record = await self.use(lambda form: form.load(digest, self.rule))
+            record = await self.use("open", lambda form: form.load(digest, self.rule))
         except ToolkitAway as error:
             return Session(self, "", None, away=error)
+        SESSION_OPERATIONS.of("open", "none" if record is None else "ok").add()
         return Session(self, digest, record)
 
     async def of_user(self, user: str) -> list[UserSession]:
         """Return the sessions of a user, in the order of their logins; raise ToolkitAway."""
         stored = self.stored_user(user_text(user))
-        return [self._told(*each) for each in await self.use(lambda form: form.of_user(stored))]
+        return [self._told(*each) for each in await self.counted("list", lambda form: form.of_user(stored))]
 
     async def revoke(self, handle: str) -> bool:
         """End the session of a handle; return whether there was one. Raise ToolkitAway: then it may go on."""
         if not _HANDLE.match(str(handle)):
             raise InvalidArguments(f"handle={shown(handle)}: give that of a session in a list of `of_user`")
-        return await self.use(lambda form: form.end(handle))
+        return await self.counted("revoke", lambda form: form.end(handle))
 
     async def revoke_user(self, user: str, *, keep: Session | None = None) -> int:
         """End the sessions of a user, but `keep`; return how many. Raise ToolkitAway: then they may go on.
@@ -98,7 +109,7 @@ class Sessions:
         A session that is logged in meanwhile may go on.
         """
         stored, kept = self.stored_user(user_text(user)), (keep.handle if keep is not None else "") or _NO_HANDLE
-        return await self.use(lambda form: form.end_user(stored, kept))
+        return await self.counted("revoke", lambda form: form.end_user(stored, kept))
 
     # From blocking code
 
@@ -120,13 +131,24 @@ class Sessions:
 
     # For a session
 
-    async def use(self, call: Callable[[SessionStore], Awaitable[T]]) -> T:
-        """Return what a call to the store returns; raise ToolkitAway, StoreError."""
+    async def use(self, operation: str, call: Callable[[SessionStore], Awaitable[T]]) -> T:
+        """Return what a call to the store returns, for its caller to count; raise ToolkitAway, StoreError."""
 
         async def called(store: ToolkitStore) -> T:
             return await call(sessions_of(store))
 
-        return await self._toolkit().use(called)
+        try:
+            return await self._toolkit().use(called)
+        except ToolkitAway:
+            SESSION_OPERATIONS.of(operation, "away").add()
+            _AWAY["anonymous" if operation in ("open", "flash") else "raised"].add()
+            raise
+
+    async def counted(self, operation: str, call: Callable[[SessionStore], Awaitable[T]]) -> T:
+        """Do the same, and count it as done."""
+        found = await self.use(operation, call)
+        SESSION_OPERATIONS.of(operation, "ok").add()
+        return found
 
     def blocking(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return what `work()` returns; raise WrongThread on a thread that runs an event loop."""

@@ -200,8 +200,8 @@ async def test_parts_that_are_no_bytes_are_refused(objects: Objects) -> None:
 async def test_pages_tell_all_objects_below_a_prefix(link: ObjectLink) -> None:
     keys = [f"p/{number % 7}/{number}" for number in range(40)]
     for key in [*keys, "pp/1", "q"]:
-        await link.use(lambda place, key=key: place.put(key, b"x", ""))  # type: ignore[misc]
+        await link.use("put", lambda place, key=key: place.put(key, b"x", ""))  # type: ignore[misc]
     found = [each async for page in link.parts(lambda place: place.pages("p/")) for each in page]
     assert sorted(each.key for each in found) == sorted(keys)
-    looked = await link.use(lambda place: place.look("p/0/0"))
+    looked = await link.use("exists", lambda place: place.look("p/0/0"))
     assert looked in found

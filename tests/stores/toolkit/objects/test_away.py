@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from outlast import ToolkitAway
+from outlast import ObjectNotFound, ToolkitAway
 from outlast.aio.clock import SystemClock
 from outlast.core.errors import StoreUnavailable
 from outlast.toolkit.objects.link import ObjectLink
 from outlast.toolkit.objects.objects import Objects
 from outlast.toolkit.objects.place import ObjectPlace
+from tests.support.counts import Counted
 from tests.support.objects import credentials
 from tests.support.polling import until
 from tests.support.servers.s3_server import S3Server
@@ -64,7 +65,7 @@ async def test_a_server_that_hangs_costs_one_deadline_and_is_used_when_it_is_bac
 
         for _ in range(50):  # one after the other, as one request makes them
             with pytest.raises(ToolkitAway, match="s3://outlast-test/hangs is away"):
-                await link.use(counted)
+                await link.use("get", counted)
         assert len(made) <= 2, "a probe may follow, no call of each"
         assert link.is_away
     finally:
@@ -124,7 +125,7 @@ async def test_a_refused_call_counts_as_away_for_a_second() -> None:
     link = link_to("file:/nowhere", 5.0)
     for _ in range(3):
         with pytest.raises(ToolkitAway) as away:
-            await link.use(fails)
+            await link.use("get", fails)
         assert away.value.retry_after is not None
     assert len(calls) == 1
 
@@ -192,3 +193,32 @@ if os.fork() == 0:
 os.wait()
 print(asyncio.run(objects.exists("a")))
 """
+
+
+async def test_calls_are_counted_by_how_they_ended(server: S3Server) -> None:
+    link = link_to(server.url("counted"), 1.0)
+    objects = Objects(lambda: link)
+    await until(lambda: works(objects), "the server answers")
+    calls, degraded = Counted("outlast_object_calls_total"), Counted("outlast_toolkit_degraded_total")
+    await objects.put("b", b"x")
+    assert [part async for part in objects.stream("b")] == [b"x"]
+    assert not await objects.exists("none")
+    with pytest.raises(ObjectNotFound):
+        await objects.get("none")
+    await objects.delete("b")
+    assert calls.added == {"put,ok": 1, "get,ok": 1, "exists,ok": 1, "get,failed": 1, "delete,ok": 1}
+    assert degraded.added == {}
+    assert server.process is not None
+    await stand_still(server.process.pid)
+    try:
+        for _ in range(3):
+            with pytest.raises(ToolkitAway):
+                await objects.get("a")
+        with pytest.raises(ToolkitAway):
+            async for _ in objects.stream("a"):
+                pass
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    assert calls.added["get,away"] == 4
+    assert degraded.added == {"objects,raised": 4}
+    await until(lambda: works(objects), "the server is used again")
