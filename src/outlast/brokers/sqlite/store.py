@@ -21,6 +21,7 @@ from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.searching import CountSearch, Search
 from outlast.brokers.sqlite.statements import open_store
 from outlast.brokers.sqlite.stats import stats
+from outlast.brokers.sqlite.succession import promote_all_successors
 from outlast.brokers.sqlite.tidy import Tidier
 from outlast.brokers.sqlite.totals import totals
 from outlast.brokers.sqlite.transaction import CHANGES, Transaction
@@ -236,6 +237,7 @@ class SqliteStore(exchanges.SqliteExchanges):
         while more:
             done, more = await self._submit(prune)
             total += done
+        await self._submit(promote_all_successors)  # as any command: one may be too late by now
         return Answer(ok=True, changed=total)
 
     async def _purge(self, wanted: Purge) -> Answer:
