@@ -143,13 +143,12 @@ local function flush_one(q)
   end
   local line = q.plain
   s[S_N], s[S_TAIL], s[S_TAILO], s[S_Z] = line.n, line.tail, line.tailo, line.z
+  local packed = spack(S_FORMAT, unpack(s, 1, 22))
+  if packed ~= q.before then call('HSET', P .. ':c', 's', packed) end
   for field, n in pairs(q.ends or {}) do
     if call('HEXISTS', P .. ':t', field) == 0 then field = sub(field, 1, 1) .. 'other' end
     add(P .. ':t', field, n)
   end
-  q.ends = nil
-  local packed = spack(S_FORMAT, unpack(s, 1, 22))
-  if packed ~= q.before then call('HSET', P .. ':c', 's', packed) end
 end
 local function ring_for(q)
   if q.ready > 0 or q.freed > 0 then ring(q, max(q.ready, min(q.freed, q.s[S_READY]))) end
