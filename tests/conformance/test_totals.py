@@ -33,7 +33,7 @@ async def ended(desk: Desk, *queues: str) -> dict[tuple[str, str, Outcome], int]
     return {of: count for of, count in (await desk.store.totals(queues)).items() if count}
 
 
-def q(kind: str = "send", **outcomes: int) -> dict[tuple[str, str, str], int]:
+def q(kind: str = "send", /, **outcomes: int) -> dict[tuple[str, str, str], int]:
     """Return the totals of queue q with these numbers."""
     return {("q", kind, outcome): count for outcome, count in outcomes.items()}
 
