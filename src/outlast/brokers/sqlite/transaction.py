@@ -248,7 +248,7 @@ class Transaction:
         return self._counts[queue]
 
     def end(self, queue: int, kind: str | bytes | None, outcome: Outcome, jobs: int = 1) -> None:
-        """Count jobs of a wire kind that ended; one that is not UTF-8 counts as a kind that nobody declares."""
+        """Count jobs of a wire kind that ended; one that is not UTF-8 counts as undeclared."""
         if isinstance(kind, bytes):
             kind = kind.decode(errors="replace")
         counts = self._ends.setdefault((queue, name_of(kind or "")), {})

@@ -439,9 +439,10 @@ insert into total(queue, kind, succeeded, dead, cancelled, expired, shed, replac
 select ended.value ->> 0, coalesce(known.kind, 'other'), ended.value ->> 2, ended.value ->> 3, ended.value ->> 4,
        ended.value ->> 5, ended.value ->> 6, ended.value ->> 7
 from json_each(?1) as ended left join total as known on known.queue = ended.value ->> 0 and known.kind = ended.value ->> 1
-where true on conflict do update set succeeded = cast(succeeded as int) + excluded.succeeded, dead = cast(dead as int) + excluded.dead,
-cancelled = cast(cancelled as int) + excluded.cancelled, expired = cast(expired as int) + excluded.expired,
-shed = cast(shed as int) + excluded.shed, replaced = cast(replaced as int) + excluded.replaced
+where true on conflict do update set
+succeeded = max(0, cast(succeeded as int)) + excluded.succeeded, dead = max(0, cast(dead as int)) + excluded.dead,
+cancelled = max(0, cast(cancelled as int)) + excluded.cancelled, expired = max(0, cast(expired as int)) + excluded.expired,
+shed = max(0, cast(shed as int)) + excluded.shed, replaced = max(0, cast(replaced as int)) + excluded.replaced
 
 -- name: totals ()
 select queue.name, cast(kind as blob), cast(succeeded as int), cast(total.dead as int), cast(cancelled as int), cast(expired as int),
