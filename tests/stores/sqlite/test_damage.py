@@ -236,13 +236,17 @@ async def test_the_totals_of_a_queue_whose_name_was_damaged_go_on_under_its_name
     assert await totals_of(desk) == {("q", "other", "succeeded"): 2}
 
 
-@pytest.mark.parametrize("value", ["'x'", "x'ff'", "1e300", "-3", "9223372036854775807"])
-async def test_a_total_that_is_no_number_begins_again_and_stops_nothing(desk: Desk, tmp_path: Path, value: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "shown"), [("'x'", 2), ("x'ff'", 2), ("-3", 2), ("1e300", 2**63 - 1), ("9223372036854775807", 2**63 - 1)]
+)
+async def test_a_total_that_is_no_number_begins_again_and_stops_nothing(
+    desk: Desk, tmp_path: Path, value: str, shown: int
+) -> None:
     await desk.run("q.1")
     change(tmp_path, f"update total set succeeded = {value}")
     await desk.run("q.2", "q.3")
     found = await desk.store.totals()
-    assert found["q", "other", "succeeded"] in (2, 9223372036854775807, 0)
+    assert found["q", "other", "succeeded"] == shown
     assert found["q", "other", "dead"] == 0
 
 
