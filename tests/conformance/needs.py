@@ -25,6 +25,7 @@ NEEDS: Final[dict[str, frozenset[str]]] = {
     "progress": frozenset(("save", "Note")),
     "once": frozenset(("raw_effects",)),
     "delays": frozenset(("delay", "advance", "at", "run_at", "Reschedule", "Park", "expires", "clock")),
+    "totals": frozenset(("totals", "kinds_of")),
     "stats": frozenset(("stats", "drain_rate", "oldest")),
 }
 """By what a store may lack, the names that tests use of it: attributes, keywords and fixtures."""

@@ -84,6 +84,15 @@ async def test_who_meets_a_job_that_will_not_do_the_work(desk: Desk, holder: str
         assert await desk.store.count(Query(states=("waiting",), reason="waits for q.1")) == {"waiting": 1}
 
 
+async def test_a_prune_ends_a_successor_that_is_too_late(desk: Desk) -> None:
+    await runs(desk)
+    await desk.publish("q.2", unique=NEW, expires=5)
+    desk.clock.advance(6)
+    assert (await desk.do(Prune())).ok
+    assert await desk.state("q.2") == "expired"
+    assert (await desk.stats()).successors == 0
+
+
 async def finishes(desk: Desk) -> None:
     assert await desk.finish("q.1") == []
 

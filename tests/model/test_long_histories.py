@@ -188,7 +188,8 @@ class History:
         self.agree(*lost)
 
     async def advance(self) -> None:
-        """Let time pass."""
+        """Let time pass; as many jobs must have ended until now, in each way."""
+        await self.same([store.totals() for store in self.stores])
         self.clock.advance(self.random.choice((0.05, 0.4, 1.0, 4.0, LEASE + 1, 45.0)))
         self.done.append(f"at {self.clock.time():.3f}")
 
@@ -215,7 +216,8 @@ class History:
         """Declare a queue, perhaps otherwise than before."""
         queue = self.random.choice(DECLARED[self.random.choice([each for each in DECLARED if each in self.queues])])
         self.done.append(f"declare {queue}")
-        await self.same([store.declare(Topology((queue,))) for store in self.stores])
+        topology = Topology((queue,), kinds_of={queue.name: ("send",)})
+        await self.same([store.declare(topology) for store in self.stores])
 
     async def adjust(self) -> None:
         """Change limits as an operator."""

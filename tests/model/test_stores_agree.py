@@ -34,6 +34,7 @@ from outlast.core.settlement import Exists, Finish, Full, Lost, Note, Park, Publ
 from outlast.core.store.control import Adjust, Cancel, Command, Edit, Pause, Prune, Purge, Redrive, RunNow
 from outlast.core.store.records import Query
 from outlast.core.store.store import CompleteStore
+from outlast.core.store.totals import Outcome
 from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
 from outlast.testing.clock import FakeClock
@@ -117,6 +118,7 @@ class HandOut:
 
     nr: int
     fences: tuple[Fence, Fence]
+    kind: str
 
 
 @st.composite
@@ -153,6 +155,7 @@ class TwoStores(RuleBasedStateMachine):
         self.given: list[HandOut] = []
         self.names: tuple[dict[Fence, int], dict[Fence, int]] = ({}, {})
         self.parcels: list[Parcel] = []
+        self.totals: dict[tuple[str, str, Outcome], int] = {}
         self.steps = 0
         self.uncapped = True
 
@@ -195,7 +198,8 @@ class TwoStores(RuleBasedStateMachine):
     def declare(self, bounds: dict[str, Any], records: int, ttl: float, r: Queue) -> None:
         self.uncapped = records == 100
         retention = Retention(records=records, record_ttl=ttl, dead_ttl=ttl * 2)
-        topology = Topology((Queue(name="q", retention=retention, **bounds), r), exchanges=EXCHANGES)
+        queues = (Queue(name="q", retention=retention, **bounds), r)
+        topology = Topology(queues, exchanges=EXCHANGES, kinds_of={"q": ("send",), "r": ("render",)})
         self.same([store.declare(topology) for store in self.stores])
 
     @rule(bounds=st.sampled_from(BOUNDS), queue=queues)
@@ -269,7 +273,7 @@ class TwoStores(RuleBasedStateMachine):
             (each.message, each.attempt, each.crashes) for each in model
         ]
         for pair in zip(tested, model, strict=True):
-            handed = HandOut(len(self.given), (pair[0].fence, pair[1].fence))
+            handed = HandOut(len(self.given), (pair[0].fence, pair[1].fence), pair[0].message.kind)
             for side in (0, 1):
                 assert handed.fences[side] not in self.names[side], "a fence was given twice"
                 self.names[side][handed.fences[side]] = handed.nr
@@ -305,11 +309,12 @@ class TwoStores(RuleBasedStateMachine):
         state: Terminal = data.draw(st.sampled_from(["dead", "cancelled", "expired"]))
         attempt, crashes = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 2))
         now = data.draw(st.booleans())
+        told = handed.kind if data.draw(st.booleans()) else ""
 
         def one(fence: Fence) -> Settlement:
             match kind:
                 case "done":
-                    return Finish(fence, "succeeded")
+                    return Finish(fence, "succeeded", kind=told)
                 case "result":
                     return Finish(fence, "succeeded", result=raw([1]), result_ttl=50.0)
                 case "end":
@@ -420,6 +425,7 @@ class TwoStores(RuleBasedStateMachine):
         self.both([store.apply([Prune()]) for store in self.stores])  # when it is applied is the store's own affair
         self.same([store.get(IDS) for store in self.stores])
         self.same([store.count(Query()) for store in self.stores])
+        self.never_falls(self.same([store.totals() for store in self.stores]))
         tested, model = self.both([store.stats([]) for store in self.stores])
         assert set(tested) == set(model)
         for name, stats in tested.items():
@@ -431,6 +437,10 @@ class TwoStores(RuleBasedStateMachine):
                 if measured == "drain_rate" or stats.ready <= 1:  # which of several is the first, is not said
                     assert values[0] == pytest.approx(values[1], abs=1e-6), (name, measured)
             assert shown == expected
+
+    def never_falls(self, totals: dict[tuple[str, str, Outcome], int]) -> None:
+        assert all(totals[of] >= count for of, count in self.totals.items())
+        self.totals = totals
 
     @rule(
         states=st.lists(st.sampled_from(["ready", "scheduled", "running", "waiting", "dead", "expired"]), max_size=2),

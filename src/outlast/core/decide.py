@@ -157,7 +157,8 @@ def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng
     fence = delivery.fence
     match outcome:
         case Succeeded():
-            return Finish(fence, "succeeded", None, outcome.result, None, outcome.then, policy.result_ttl)
+            kept, kind = outcome.result, delivery.message.kind
+            return Finish(fence, "succeeded", None, kept, None, outcome.then, policy.result_ttl, kind=kind)
         case Failed():
             return _failed(delivery, outcome, policy, now, rng)
         case TimedOut():

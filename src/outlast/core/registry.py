@@ -205,7 +205,15 @@ class Registry:
         ]
         bindings = self._bindings()
         exchanges = tuple(self.exchanges.values())
-        return Topology(tuple(queues), self.app, tuple(self.kinds), exchanges, bindings, self._longest_run())
+        kinds, kinds_of = tuple(self.kinds), self._kinds_of()
+        return Topology(tuple(queues), self.app, kinds, exchanges, bindings, self._longest_run(), kinds_of)
+
+    def _kinds_of(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of the kinds of each queue, with their former names: jobs may still have these."""
+        found: dict[str, tuple[str, ...]] = {}
+        for each in self.declarations.values():
+            found[each.queue] = (*found.get(each.queue, ()), each.kind, *each.aliases)
+        return found
 
     def _longest_run(self) -> float:
         timeouts = [each.policy.timeout for each in self.declarations.values()]

@@ -35,6 +35,7 @@ class Finish(Struct, frozen=True, gc=False, tag=True):
     """End the job in `state`. then: follow-ups, durable in the same step. reason: set for all states but succeeded.
 
     result: JSON, kept for `result_ttl` seconds; None keeps none. usage: the resources of the run, None if not kept.
+    kind: of the job, on the wire; with "" the store reads it, which takes longer for jobs that succeeded.
     """
 
     fence: Fence
@@ -45,6 +46,7 @@ class Finish(Struct, frozen=True, gc=False, tag=True):
     then: Sequence[Message] = ()
     result_ttl: float = DEFAULTS.result_ttl
     usage: Usage | None = None
+    kind: str = ""
 
 
 class Reschedule(Struct, frozen=True, tag=True):

@@ -161,6 +161,7 @@ class Topology(Struct, frozen=True):
     declaring process can run; its claims take parked jobs of these kinds at once. An empty `kinds` changes nothing.
     An exchange may be declared by several apps, with the same settings; bindings are added to those that are stored.
     longest_run: seconds after which a run of any of them is killed, at the latest; inf if one has no timeout.
+    kinds_of: by queue, the names of the kinds that are declared for it: core.store.totals counts their ends by name.
     """
 
     queues: tuple[Queue, ...] = ()
@@ -169,6 +170,7 @@ class Topology(Struct, frozen=True):
     exchanges: tuple[Exchange, ...] = ()
     bindings: tuple[Binding, ...] = ()
     longest_run: float = 0.0
+    kinds_of: dict[str, tuple[str, ...]] = {}
 
 
 def of_another_app(queue: str, owner: str, app: str) -> ConfigurationError:

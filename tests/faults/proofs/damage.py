@@ -32,7 +32,7 @@ from outlast.core.settlement import Finish, Note, Reschedule
 from outlast.core.store.control import Cancel, Command, Edit, Prune, Purge, Redrive, RunNow
 from outlast.core.store.records import Query
 from outlast.core.store.store import CompleteStore
-from outlast.core.topology import Topology
+from outlast.core.topology import Queue, Topology
 from outlast.testing.clock import FakeClock
 from tests.support.jobs import A, B, Desk, failure, raw
 from tests.support.origin import origin
@@ -86,6 +86,7 @@ async def seeded(desk: Desk) -> None:
     await desk.publish("q.late", "k.late", delay=5)
     bindings = tuple(Binding(exchange="orders", queue=name, kind="send", parameter="order") for name in ("q", "r"))
     await desk.store.declare(Topology(exchanges=(Exchange(name="orders"),), bindings=bindings))
+    await desk.store.declare(Topology((Queue(name="r"),), kinds_of={"r": ("send",)}))
     await desk.store.enlist(
         [ScheduleEntry(name="s", app="a", kind="clean", queue="q", spec=Spec(every=1e6), version="1")]
     )
@@ -106,6 +107,7 @@ async def judge(desk: Desk, spared: Callable[[str], bool]) -> list[str]:
 
     async def look() -> None:
         await call("stats", store.stats(()))
+        await call("totals", store.totals())
         await call("count", store.count(Query()))
         for states in _STATES:
             page = await call(f"find {states}", store.find(Query(states=states, limit=100)))
@@ -175,8 +177,9 @@ TABLES = (
     "guard",
     "exchange",
     "binding",
+    "total",
 )
-NO_ROWID = ("note", "schedule", "guard", "exchange", "binding")
+NO_ROWID = {"note": "name", "schedule": "name", "guard": "name", "exchange": "name", "binding": "name", "total": "kind"}
 
 
 async def vandalize_file(folder: Path, rng: random.Random) -> Damage | None:
@@ -185,7 +188,7 @@ async def vandalize_file(folder: Path, rng: random.Random) -> Damage | None:
         table = rng.choice(TABLES)
         described: list[Any] = db.execute(f"pragma table_info({table})").fetchall()
         column = rng.choice([row[1] for row in described if row[1] not in ("seq", "nr", table) or not row[5]])
-        name = "name" if table in NO_ROWID else "rowid"
+        name = NO_ROWID.get(table, "rowid")
         rows: list[Any] = db.execute(f"select {name}, {column} from {table} order by 1").fetchall()
         if not rows:
             return None
@@ -218,7 +221,7 @@ def _flipped(value: Any, rng: random.Random) -> Any:
     return value[:at] + chr(ord(value[at]) ^ (1 << rng.randrange(6))) + value[at + 1 :]
 
 
-HASHES = ("b", "b", "b", "d", "d", "c", "k", "n", "f", "res", "u", "p", "ac")
+HASHES = ("b", "b", "b", "d", "d", "c", "k", "n", "f", "res", "u", "p", "ac", "t")
 
 
 class RedisVandal:

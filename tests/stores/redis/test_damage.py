@@ -226,7 +226,7 @@ async def test_no_job_is_lost_by_a_damaged_set_of_waiting_claims(
     assert await desk.ids(*queues, wait=0.01) == ["q.later"]
 
 
-@pytest.mark.parametrize("name", ["b", "d", "c", "k", "due", "r", "ended", "ring", "un", f"h:{A.id}"])
+@pytest.mark.parametrize("name", ["b", "d", "c", "k", "due", "r", "ended", "ring", "un", "t", f"h:{A.id}"])
 async def test_a_key_of_a_wrong_type_is_named_and_stops_only_its_queue(
     desk: Desk, client: RedisClient, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:

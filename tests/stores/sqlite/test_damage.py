@@ -20,7 +20,7 @@ from outlast.core.exchanges.values import Binding, Exchange
 from outlast.core.guards.record import commanded
 from outlast.core.schedule import ScheduleEntry, Spec
 from outlast.core.settlement import Accepted, Exists, Note
-from outlast.core.store.control import Edit, Purge, Redrive
+from outlast.core.store.control import Cancel, Edit, Purge, Redrive
 from outlast.core.store.records import Query
 from outlast.core.topology import Queue, Topology
 from outlast.core.unique import Unique
@@ -175,6 +175,81 @@ async def test_a_version_of_the_bindings_that_is_no_number_is_replaced(
     await is_declared_again(desk, spoil)
 
 
+async def totals_of(desk: Desk) -> dict[tuple[str, str, str], int]:
+    """Return the totals that are not 0."""
+    return {of: count for of, count in (await desk.store.totals()).items() if count}
+
+
+@pytest.mark.parametrize("damaged", ["meta = '{'", "body = x'00'", "priority = 9", "enqueued_at = 'x'"])
+async def test_a_job_that_is_set_aside_or_repaired_counts_once_as_dead(
+    desk: Desk, tmp_path: Path, damaged: str
+) -> None:
+    await desk.store.declare(Topology((Queue(name="q"),), kinds_of={"q": ("send",)}))
+    await desk.run("q.done")
+    await desk.publish("q.1", "q.bad")
+    change(tmp_path, f"update job set {damaged} where id = 'q.bad'")
+    assert await desk.ids() == ["q.1"]
+    assert await desk.finish("q.1") == []
+    assert await totals_of(desk) == {("q", "send", "succeeded"): 2, ("q", "send", "dead"): 1}
+
+
+@pytest.mark.parametrize("kind", [NOT_TEXT, "x'ff'", "7"])
+async def test_a_job_whose_kind_is_no_text_counts_among_the_others(desk: Desk, tmp_path: Path, kind: str) -> None:
+    await desk.store.declare(Topology((Queue(name="q"),), kinds_of={"q": ("send",)}))
+    await desk.publish("q.1", "q.bad")
+    await desk.publish("q.gone", "q.left", delay=50)
+    await desk.publish("q.2")
+    assert await desk.ids() == ["q.1", "q.bad", "q.2"]
+    change(tmp_path, f"update job set kind = {kind} where id in ('q.bad', 'q.gone', 'q.left')")
+    assert await desk.finish("q.1", "q.bad", "q.2") == []
+    assert (await desk.do(Cancel("q.gone"))).ok
+    assert (await desk.do(Purge(id="q.left"))).ok
+    assert await totals_of(desk) == {
+        ("q", "send", "succeeded"): 2, ("q", "other", "succeeded"): 1, ("q", "other", "cancelled"): 2
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ["state = -5", "state = 'x'", "state = 7"])
+async def test_of_jobs_whose_state_is_damaged_those_count_that_had_not_ended(
+    desk: Desk, tmp_path: Path, state: str
+) -> None:
+    await desk.store.declare(Topology((Queue(name="q"),), kinds_of={"q": ("send",)}))
+    await desk.run("q.done")
+    await desk.publish("q.bad", "q.gone")
+    assert (await desk.do(Purge(id="q.gone"))).ok
+    change(tmp_path, f"update job set {state}, priority = 'x'")
+    change(tmp_path, "update queue set depth = 'x'")
+    assert (await desk.stats()).depth == 0
+    assert await totals_of(desk) == {
+        ("q", "send", "succeeded"): 1, ("q", "send", "cancelled"): 1, ("q", "send", "dead"): 1
+    }  # fmt: skip
+
+
+async def test_the_totals_of_a_queue_whose_name_was_damaged_go_on_under_its_name(desk: Desk, tmp_path: Path) -> None:
+    await desk.run("q.1")
+    await desk.publish("q.2")
+    change(tmp_path, "update queue set name = x'ff' where name = 'q'")
+    assert await desk.ids() == []  # it makes the queue again
+    await desk.run("q.3")
+    change(tmp_path, "update queue set depth = 'x' where name = 'q'")
+    await desk.stats()
+    assert await totals_of(desk) == {("q", "other", "succeeded"): 2}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [("'x'", 2), ("x'ff'", 2), ("-3", 2), ("1e300", 2**63 - 1), ("9223372036854775807", 2**63 - 1)]
+)
+async def test_a_total_that_is_no_number_begins_again_and_stops_nothing(
+    desk: Desk, tmp_path: Path, value: str, shown: int
+) -> None:
+    await desk.run("q.1")
+    change(tmp_path, f"update total set succeeded = {value}")
+    await desk.run("q.2", "q.3")
+    found = await desk.store.totals()
+    assert found["q", "other", "succeeded"] == shown
+    assert found["q", "other", "dead"] == 0
+
+
 NOT_UTF8 = "cast(x'ff' as text)"
 TEXTS = [
     ("queue", "name"), ("queue", "app"), ("queue", "limits"), ("queue", "declared"), ("queue", "changes"),
@@ -182,7 +257,7 @@ TEXTS = [
     ("holder", "queues"), ("holder", "loads"), ("job", "id"), ("job", "kind"), ("job", "uniq"), ("job", "reason"),
     ("job", "meta"), ("job", "result"), ("job", "body"), ("failure", "body"), ("note", "name"), ("note", "value"),
     ("schedule", "name"), ("schedule", "body"), ("guard", "name"), ("guard", "body"), ("exchange", "name"),
-    ("exchange", "body"), ("binding", "name"), ("binding", "body"),
+    ("exchange", "body"), ("binding", "name"), ("binding", "body"), ("total", "kind"),
 ]  # fmt: skip
 """The columns of text of the tables that a process reads when it opens the file."""
 
@@ -214,6 +289,7 @@ async def test_the_first_call_after_an_opening_reads_a_text_that_is_none(
         await store.schedules()
         await store.guards()
         await store.bindings()
+        await store.totals()
 
     calls: list[Callable[[SqliteStore], Awaitable[object]]] = [
         lambda store: store.stats(()),
@@ -241,6 +317,7 @@ FILLED = Topology(
     "shop",
     exchanges=(Exchange(name="orders", type="fanout"),),
     bindings=(Binding(exchange="orders", queue="a", kind="send", parameter="order", app="shop"),),
+    kinds_of={"a": ("send",)},
 )
 
 

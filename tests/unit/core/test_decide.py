@@ -58,10 +58,10 @@ NO_KIND, NO_PROCESS = (structs.replace(failure(1), type=each) for each in UNRUNN
 @pytest.mark.parametrize(
     ("outcome", "expected"),
     [
-        (Succeeded(), Finish(FENCE, "succeeded", None, None, None, (), 77.0)),
+        (Succeeded(), Finish(FENCE, "succeeded", None, None, None, (), 77.0, kind="send")),
         (
             Succeeded(Raw(b"1"), (FOLLOW_UP,)),
-            Finish(FENCE, "succeeded", None, Raw(b"1"), None, (FOLLOW_UP,), 77.0),
+            Finish(FENCE, "succeeded", None, Raw(b"1"), None, (FOLLOW_UP,), 77.0, kind="send"),
         ),
         (Failed(ValueError("x"), LOST), Again(FENCE, NOW + 10, 2, LOST)),
         (TimedOut(LOST), Again(FENCE, NOW + 10, 2, LOST)),

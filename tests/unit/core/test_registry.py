@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from outlast.core.durations import LONGEST
 from outlast.core.errors import ConfigurationError, DuplicateKind
+from outlast.core.kinds import Upgrade
 from outlast.core.policy import Policy, Retention
 from outlast.core.registry import Declaration, Registry
 from outlast.core.schedule import Scheduled, Spec
@@ -29,8 +31,20 @@ def test_a_kind_brings_its_queue() -> None:
     registry.add(declared("render", "pdf"))
     assert set(registry.declarations) == {"send", "render"}
     assert registry.topology() == Topology(
-        (Queue(name="mail"), Queue(name="pdf")), kinds=("send", "render"), longest_run=305.0
+        (Queue(name="mail"), Queue(name="pdf")),
+        kinds=("send", "render"),
+        longest_run=305.0,
+        kinds_of={"mail": ("send",), "pdf": ("render",)},
     )
+
+
+def test_the_kinds_of_a_queue_are_told_with_their_former_names_and_without_versions() -> None:
+    registry = Registry()
+    upgrades: dict[int, Upgrade] = {1: dict}
+    registry.add(replace(declared("send"), version=2, upgrades=upgrades, aliases=("send_mail",)))
+    registry.add(declared("render"))
+    registry.add(declared("pay", "money"))
+    assert registry.topology().kinds_of == {"mail": ("send", "send_mail", "render"), "money": ("pay",)}
 
 
 def test_the_longest_run_is_told_and_a_kind_without_a_timeout_has_no_end() -> None:
@@ -58,7 +72,11 @@ def test_a_queues_bounds_hold_whichever_comes_first() -> None:
     first.add(declared("send"))
     last.add(declared("send"))
     last.add_queue(bounded)
-    assert first.topology() == last.topology() == Topology((bounded,), kinds=("send",), longest_run=305.0)
+    assert (
+        first.topology()
+        == last.topology()
+        == Topology((bounded,), kinds=("send",), longest_run=305.0, kinds_of={"mail": ("send",)})
+    )
 
 
 def test_every_declaration_is_a_change_that_an_open_store_is_told() -> None:

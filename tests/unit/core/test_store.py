@@ -42,12 +42,14 @@ def scheduled() -> Registry:
 def test_a_store_of_one_object_has_all_parts() -> None:
     whole: Any = object()
     store = Store.of(whole, URL)
-    assert {store.broker, store.records, store.control, store.schedules, store.guards, store.exchanges} == {whole}
+    parts = (store.records, store.control, store.schedules, store.guards, store.exchanges, store.totals)
+    assert {store.broker, *parts} == {whole}
+    assert store.keeps_totals()
     assert store.keeps_schedules()
     assert store.keeps_exchanges()
 
 
-@pytest.mark.parametrize("part", ["records", "control", "schedules", "guards", "exchanges"])
+@pytest.mark.parametrize("part", ["records", "control", "schedules", "guards", "exchanges", "totals"])
 def test_a_part_that_is_missing_is_refused_with_the_fix(part: str) -> None:
     broker: Any = Broker()
     with pytest.raises(ConfigurationError, match=FIX):
@@ -68,6 +70,7 @@ async def test_a_schedule_is_refused_when_the_app_declares_itself() -> None:
     store = Store(broker, url=URL)
     assert not store.keeps_schedules()
     assert not store.keeps_exchanges()
+    assert not store.keeps_totals()
     with pytest.raises(ConfigurationError, match=f"schedule 'nightly': the store {FIX}"):
         await store.declare(scheduled())
     assert broker.declared == []

@@ -7,7 +7,7 @@ from typing import Final
 
 from outlast.brokers.memory.loads import take_loads
 from outlast.brokers.memory.rows import HolderRow, JobRow, QueueData
-from outlast.brokers.memory.tables import Tables, add_failure
+from outlast.brokers.memory.tables import Tables
 from outlast.core.codec import encode_value
 from outlast.core.limits import nanos
 from outlast.core.message import Delivery, Fence, Holder, rank_of
@@ -173,7 +173,7 @@ def _apply(tables: Tables, job: JobRow, settlement: Settlement) -> None:
     job.settled = job.token
     match settlement:
         case Finish():
-            add_failure(job, settlement.error)
+            job.add_failure(settlement.error)
             if settlement.usage is not None:
                 job.notes["usage"] = encode_value(settlement.usage)
             if settlement.result is not None and settlement.result_ttl > 0 and settlement.state == "succeeded":
@@ -182,7 +182,7 @@ def _apply(tables: Tables, job: JobRow, settlement: Settlement) -> None:
             tables.end(job, settlement.state, settlement.reason)
             tables.follow(settlement.then)
         case Reschedule():
-            add_failure(job, settlement.error)
+            job.add_failure(settlement.error)
             if not job.cancelling:  # else the job ends here, and there is no next attempt
                 job.attempt, job.crashes = settlement.attempt, settlement.crashes
                 job.ran = job.ran or settlement.begun

@@ -83,7 +83,7 @@ def moved(tables: Tables, job: JobRow) -> Answer:
     if job.state != "waiting":
         return Answer(False, why="ended" if job.state in TERMINAL else "not-waiting")
     job.settled = MOVED_TOKEN
-    tables.end(job, "cancelled", MOVED)
+    tables.end(job, "cancelled", MOVED, outcome="moved")
     tables.prune(tables.queue(job.message.queue))
     return Answer(True, 1)
 

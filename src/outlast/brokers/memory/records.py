@@ -19,10 +19,11 @@ from outlast.core.matching import ArgIs, holds
 from outlast.core.message import TERMINAL, Message, State, Usage
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.records import JobRecord, Page, Query, Without
+from outlast.core.store.totals import Outcome
 from outlast.core.topology import limits_of
 from outlast.core.unreadable import READ_ERRORS, shown_args
 
-__all__ = ["count", "find", "record", "state_of", "stats"]
+__all__ = ["count", "find", "record", "state_of", "stats", "totals"]
 
 
 def state_of(job: JobRow, now: float) -> State:
@@ -146,6 +147,17 @@ def stats(tables: Tables, names: Sequence[str]) -> dict[str, QueueStats]:
     return {
         name: _stats_of(tables, name, data, {**by_state[name], "successors": successors[name]}, due.get(name, math.inf))
         for name, data in queues.items()
+    }
+
+
+def totals(tables: Tables, names: Sequence[str]) -> dict[tuple[str, str, Outcome], int]:
+    """Return the number of ended jobs by queue, kind and outcome."""
+    return {
+        (name, kind, outcome): count
+        for name in names or tables.queues
+        if name in tables.queues
+        for kind, counts in tables.queues[name].totals.items()
+        for outcome, count in counts.items()
     }
 
 

@@ -12,7 +12,9 @@ from msgspec import Raw
 
 from outlast.core.forecast import Offer, Sample
 from outlast.core.message import Failure, Fence, Message, State
+from outlast.core.policy import DEFAULTS
 from outlast.core.select import QueueState, Ticket
+from outlast.core.store.totals import MOST_KINDS, OTHER, OUTCOMES, Outcome, counted_as
 from outlast.core.topology import Queue
 
 __all__ = ["DrainRate", "HolderRow", "JobRow", "QueueData"]
@@ -66,6 +68,11 @@ class JobRow:
     def begun(self) -> bool:
         """Whether it has begun: a lapse counts a crash, which its holder may take back."""
         return self.ran or self.crashes > 0
+
+    def add_failure(self, failure: Failure | None) -> None:
+        """Add a failure to the job, which keeps the last `Defaults.failures_kept`."""
+        if failure is not None:
+            self.failures = (*self.failures, failure)[-DEFAULTS.failures_kept :]
 
     @property
     def ticket(self) -> Ticket:
@@ -141,6 +148,19 @@ class QueueData(QueueState):
     """The last counts, for the forecast; their times are monotonic seconds."""
     results_kept: int = 0
     """The number of succeeded jobs with a result."""
+    totals: dict[str, dict[Outcome, int]] = field(default_factory=dict)
+    """The number of ended jobs by the name of their kind and by outcome."""
+
+    def count_kinds(self, names: Sequence[str]) -> None:
+        """Count ended jobs of these kinds by name from now on."""
+        for name in (OTHER, *names) if names else ():
+            if name == OTHER or len(self.totals) <= MOST_KINDS:
+                self.totals.setdefault(name, dict.fromkeys(OUTCOMES, 0))
+
+    def count_end(self, job: JobRow, outcome: Outcome) -> None:
+        """Count an ended job."""
+        counts = self.totals.setdefault(counted_as(job.message.kind, self.totals), dict.fromkeys(OUTCOMES, 0))
+        counts[outcome] += 1
 
     def count(self, job: JobRow, change: int) -> None:
         """Add a job to the counts (`change` 1) or remove it (-1)."""

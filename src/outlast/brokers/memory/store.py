@@ -25,6 +25,7 @@ from outlast.core.settlement import Lost, Note, Published, Settlement
 from outlast.core.store.broker import Capabilities, QueueStats
 from outlast.core.store.control import Answer, Command
 from outlast.core.store.records import JobRecord, Page, Query
+from outlast.core.store.totals import Outcome
 from outlast.core.topology import Topology
 
 __all__ = ["MemoryStore"]
@@ -116,6 +117,11 @@ class MemoryStore:
         """Count these queues."""
         with self._lock:
             return records.stats(self._tables, queues)
+
+    async def totals(self, queues: Sequence[str] = ()) -> dict[tuple[str, str, Outcome], int]:
+        """Return the number of ended jobs by queue, kind and outcome."""
+        with self._lock:
+            return records.totals(self._tables, queues)
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         """Return the records by id."""

@@ -5,23 +5,25 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Container, Iterable, Sequence
+from typing import Literal
 
 from msgspec import structs
 
 from outlast.brokers.memory.loads import ends_of, wait_refusal
 from outlast.brokers.memory.past_jobs import PastJob, PastJobs
+from outlast.brokers.memory.retention import over
 from outlast.brokers.memory.rows import HolderRow, JobRow, QueueData
 from outlast.brokers.memory.waiting_jobs import MemoryWaitingJobs
 from outlast.core.admission import Newcomer, is_bounded, make_room, refusal, urgency
 from outlast.core.clock import Clock
 from outlast.core.exchanges.copies import refused_size
-from outlast.core.message import TERMINAL, Failure, Fence, Message, State, Terminal, rank_of
-from outlast.core.policy import DEFAULTS
+from outlast.core.message import TERMINAL, Fence, Message, State, Terminal, rank_of
 from outlast.core.settlement import ACCEPTED, Accepted, Exists, Published, TooLarge
+from outlast.core.store.totals import Outcome
 from outlast.core.succession import BLOCKED, Meeting, meets, turn_of
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 
-__all__ = ["MOVED_TOKEN", "Tables", "add_failure"]
+__all__ = ["MOVED_TOKEN", "Tables"]
 
 MOVED_TOKEN = -1
 """The token with which a moved job counts as settled; no claim hands out this token."""
@@ -66,6 +68,7 @@ class Tables:
             data = self.queue(queue.name)
             data.app = topology.app or data.app
             data.declared = queue
+            data.count_kinds(topology.kinds_of.get(queue.name, ()))
             data.change(adjusted(queue, data.changes))
         if topology.kinds and self.kinds != set(topology.kinds):
             self.kinds = set(topology.kinds)
@@ -110,11 +113,11 @@ class Tables:
             if isinstance(room, str):
                 return refusal(room, data.queue, data.depth, ends_of(self, message.queue, data))
             for shed in room:
-                self._drop(self.jobs[shed.id], "expired", "shed")
+                self._drop(self.jobs[shed.id], "shed")
             data.shed += len(room)
             answer = Accepted(shed=tuple(shed.id for shed in room)) if room else ACCEPTED
         if replaced is not None:
-            self._drop(replaced, "cancelled", "replaced")
+            self._drop(replaced, "replaced")
             answer = Accepted(replaced.message.id, answer.shed)
         self._order += 1
         job = JobRow(
@@ -186,10 +189,10 @@ class Tables:
             if turn == "waits":
                 continue
             if turn == "expires":
-                self._drop(job, "expired", "expired")
+                self._drop(job, "expired")
             else:
                 if turn == "replaces" and holder is not None:
-                    self._drop(holder, "cancelled", "replaced")
+                    self._drop(holder, "replaced")
                 del self.successors[name]
                 job.reason = None
                 self.take_key(job)
@@ -207,14 +210,14 @@ class Tables:
         if job is None or job.state not in ("ready", "scheduled", "parked") or not job.late(self.clock.time()):
             return
         if job.message.unique is not None and job.message.unique.seconds is None:
-            self._drop(job, "expired", "expired")
+            self._drop(job, "expired")
             self.prune(self.queue(message.queue))
 
-    def _drop(self, job: JobRow, state: Terminal, reason: str) -> None:
+    def _drop(self, job: JobRow, reason: Literal["expired", "shed", "replaced"]) -> None:
         """End a waiting job for a new one: it does not count as drained."""
         self.detach(job, superseded=True)
         job.settled = 0
-        self.end(job, state, reason, drained=False)
+        self.end(job, "cancelled" if reason == "replaced" else "expired", reason, drained=False, outcome=reason)
 
     def key_holder(self, message: Message) -> str | None:
         """Return the id of the job that holds the message's unique key, None when no job does."""
@@ -307,12 +310,25 @@ class Tables:
         job.lapsed = False
         job.open = False
 
-    def end(self, job: JobRow, state: Terminal, reason: str | None, *, drained: bool = True) -> None:
-        """End the job: remove it from the counts, free its unique key, and begin its retention."""
+    def end(
+        self,
+        job: JobRow,
+        state: Terminal,
+        reason: str | None,
+        *,
+        drained: bool = True,
+        outcome: Outcome | Literal["moved"] | None = None,
+    ) -> None:
+        """End the job: remove it from the counts, free its unique key, and begin its retention.
+
+        outcome: as what it counts in the totals, as its state when None; a moved job does not count here.
+        """
         self.unready(job)
         self._leave(job)
         data = self.queue(job.message.queue)
         data.count(job, -1)
+        if outcome != "moved":
+            data.count_end(job, outcome or state)
         if drained:
             data.rate.add(self.clock.monotonic())
         job.state, job.reason, job.finished_at = state, reason, self.clock.time()
@@ -344,6 +360,8 @@ class Tables:
             self.free_slot(job)
         self.detach(job, superseded=True)
         if job.state not in TERMINAL:
+            late = job.state in ("ready", "scheduled", "parked") and job.late(self.clock.time())
+            data.count_end(job, "expired" if late else "cancelled")
             data.count(job, -1)
         if purge:
             self.free_key(job, when="purge")
@@ -371,30 +389,9 @@ class Tables:
 
     def prune(self, data: QueueData) -> int:
         """Apply the queue's retention; return how many records were removed."""
-        now, kept, removed = self.clock.time(), data.queue.retention, 0
-        while data.ended and (
-            len(data.ended) > kept.records or _finished(next(iter(data.ended.values()))) + kept.record_ttl <= now
-        ):
-            self.remove(next(iter(data.ended.values())))
+        now, removed = self.clock.time(), 0
+        for job in over(self.jobs, data, now):
+            self.remove(job)
             removed += 1
-        while data.dead and _finished(next(iter(data.dead.values()))) + kept.dead_ttl <= now:
-            self.remove(next(iter(data.dead.values())))
-            removed += 1
-        while data.results and (data.results[0][0] <= now or data.results_kept > kept.results_kept):
-            _, order, id_ = heapq.heappop(data.results)
-            job = self.jobs.get(id_)
-            if job is not None and job.order == order:
-                self.remove(job)
-                removed += 1
         self._past.prune(now)
         return removed
-
-
-def add_failure(job: JobRow, failure: Failure | None) -> None:
-    """Add a failure to the job, which keeps the last `Defaults.failures_kept`."""
-    if failure is not None:
-        job.failures = (*job.failures, failure)[-DEFAULTS.failures_kept :]
-
-
-def _finished(job: JobRow) -> float:
-    return job.finished_at or 0.0

@@ -31,6 +31,7 @@ from outlast.core.settlement import Finish, Lost, Note, Published, Reschedule, S
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.control import Adjust, Answer, Command, Pause, Prune, Purge
 from outlast.core.store.records import JobRecord, Page, Query
+from outlast.core.store.totals import Outcome
 from outlast.core.topology import Queue, Topology, adjusted
 
 __all__ = ["ClusterStore"]
@@ -199,6 +200,14 @@ class ClusterStore(BaseRedisStore):
         for each in await self._each_known(names, lambda store, name: store.stats([name])):
             stats |= each
         return stats
+
+    async def totals(self, queues: Sequence[str] = ()) -> dict[tuple[str, str, Outcome], int]:
+        """Return the number of ended jobs by queue, kind and outcome."""
+        found: dict[tuple[str, str, Outcome], int] = {}
+        names = queues or await self._queues.names()
+        for each in await self._each_known(names, lambda store, name: store.totals([name])):
+            found |= each
+        return found
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         """Return the records, aligned with `ids`."""

@@ -51,6 +51,7 @@ class RowBuilder:
         """Return the settlements in order. Adjacent jobs that succeeded, without result or follow-ups, share a row."""
         rows: list[list[Any]] = []
         last: list[Any] = []
+        kinds: list[str] = []
         plain: tuple[str | None, int] = (None, 0)
         for settlement in settlements:
             fence = settlement.fence
@@ -66,12 +67,17 @@ class RowBuilder:
             ):
                 if plain != (queue, fence.token):
                     plain = (queue, fence.token)
-                    last = [self.number(queue), False, fence.token]
+                    kinds = []
+                    last = [self.number(queue), False, fence.token, kinds]
                     rows.append(last)
+                kinds.append(settlement.kind)
                 last.append(fence.id[len(queue) + 1 :])
             else:
                 plain = (None, 0)
                 rows.append(self._row(settlement))
+        for row in rows:
+            if row[1] is False and len(set(row[3])) == 1:
+                row[3] = row[3][0]
         return rows
 
     def _row(self, settlement: Settlement) -> list[Any]:

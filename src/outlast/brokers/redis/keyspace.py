@@ -17,10 +17,20 @@ from outlast.clients.redis.error_replies import ErrorReply
 from outlast.clients.redis.scripts import Script, load_script
 from outlast.core.errors import StoreCorrupt, StoreError, StoreFull
 from outlast.core.ids import QUEUE_NAME, fits
+from outlast.core.store.totals import OTHER
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
 from outlast.core.unreadable import READ_ERRORS, ToldOnce
 
-__all__ = ["DamagedQueue", "Keyspace", "KeyspaceOperations", "changes_of", "effective", "limits_of", "script"]
+__all__ = [
+    "DamagedQueue",
+    "Keyspace",
+    "KeyspaceOperations",
+    "changes_of",
+    "effective",
+    "limits_of",
+    "part_of",
+    "script",
+]
 
 logger = logging.getLogger("outlast.redis")
 
@@ -71,6 +81,12 @@ def limits_of(queue: Queue) -> bytes:
     return msgspec.msgpack.encode([False if value is None else value for value in values])
 
 
+def part_of(topology: Topology, queue: Queue) -> Topology:
+    """Return the declaration of one queue."""
+    kinds = topology.kinds_of.get(queue.name, ())
+    return Topology((queue,), topology.app, kinds_of={queue.name: kinds} if kinds else {})
+
+
 def effective(name: str, declared: bytes | None, changed: bytes | None) -> tuple[Queue, dict[str, Any]]:
     """Return a queue with the settings in force, and the operators' changes in them."""
     queue, changes = _declaration(name, declared), changes_of(name, changed)
@@ -97,7 +113,7 @@ def _declaration(name: str, text: bytes | None) -> Queue:
 
 
 _QUEUE_TYPES: Final = {
-    **dict.fromkeys(("c", "b", "d", "k", "pk", "u", "un", "p", "ac", "res", "f", "n"), "hash"),
+    **dict.fromkeys(("c", "b", "d", "k", "pk", "u", "un", "p", "ac", "res", "f", "n", "t"), "hash"),
     **dict.fromkeys(("z", "due", "park", "ut", "ended", "dead", "kept"), "zset"),
     **dict.fromkeys(("r", "ring", "pl"), "list"),
     **dict.fromkeys(("w", "x"), "set"),
@@ -140,8 +156,8 @@ class Keyspace:
         self.queue: Final = queue
         self.root = f"{{{namespace}:{queue}}}:" if queue else f"{{{namespace}}}"
         self.default_limits = limits_of(Queue(name="default"))
-        self.declared: dict[str, tuple[Queue, str]] = {}
-        """The queues that this process declared, with their app; declared again after the server was flushed."""
+        self.declared: dict[str, Topology] = {}
+        """Each queue that this process declared, by its name; declared again after the server was flushed."""
         self.after_flush: Callable[[], Awaitable[None]] | None = None
         """Declares what else was lost with the server's data, after the queues."""
         self._now = now
@@ -260,8 +276,8 @@ class Keyspace:
             self.client.address.shown,
         )
         await self.open()
-        for queue, app in list(self.declared.values()):
-            await self.declare(Topology((queue,), app=app))
+        for topology in list(self.declared.values()):
+            await self.declare(topology)
         if self.after_flush is not None:
             await self.after_flush()
 
@@ -334,7 +350,7 @@ class Keyspace:
                 raise
             logger.error("queue %r is not declared, the others are: %s", error.queue, error)  # noqa: TRY400
             await self.declare(structs.replace(topology, queues=rest))
-        self.declared.update((queue.name, (queue, topology.app)) for queue in topology.queues)
+        self.declared.update((queue.name, part_of(topology, queue)) for queue in topology.queues)
 
     async def _declare(self, topology: Topology) -> None:
         names = [queue.name for queue in topology.queues]
@@ -342,7 +358,9 @@ class Keyspace:
             args: list[Argument] = []
             for queue, changes in zip(topology.queues, await self.changes(names), strict=True):
                 changed = adjusted(queue, changes_of(queue.name, changes)) if changes else queue
-                args += [limits_of(changed), msgspec.json.encode(queue), changes]
+                kinds = topology.kinds_of.get(queue.name)
+                named = msgspec.msgpack.encode([OTHER, *kinds] if kinds else [])
+                args += [limits_of(changed), msgspec.json.encode(queue), changes, named]
             answer = await self.run(_DECLARE, self.keys(names), topology.app, *args)
             if answer == b"OK":
                 break

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from outlast.aio.tasks import cancel
-from outlast.brokers.redis.keyspace import Keyspace
+from outlast.brokers.redis.keyspace import Keyspace, part_of
 from outlast.brokers.redis.queue_store import QueueStore
 from outlast.core.errors import ConfigurationError, OutlastError, StoreError, StoreUnavailable
 from outlast.core.topology import Topology
@@ -147,7 +147,7 @@ class QueueDirectory:
 
         A queue of an unavailable server is declared at its next use. Raise if all servers are unavailable.
         """
-        parts = {queue.name: Topology((queue,), topology.app) for queue in topology.queues}
+        parts = {queue.name: part_of(topology, queue) for queue in topology.queues}
         await self._each(parts, lambda keyspace, part: keyspace.check_owner(part.queues[0].name, part.app))
         errors = await self._each(parts, Keyspace.declare)
         for queue, error in errors.items():

@@ -21,6 +21,7 @@ from outlast.core.matching import ArgIs, holds
 from outlast.core.message import TERMINAL, Failure, State, Usage
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.records import JobRecord, Page, Query
+from outlast.core.store.totals import OUTCOMES, Outcome
 from outlast.core.topology import limits_of
 from outlast.core.unreadable import READ_ERRORS, UNREADABLE, json_text, shown_args, unreadable
 
@@ -35,6 +36,8 @@ _WATCH: Final = script("clock", "base", "retain", "jobs", "moves", "watch")
 STATES: Final[dict[bytes, State]] = {letter.encode(): state for state, letter in LETTERS.items()}
 PAGE: Final = 1000
 """Acceptance numbers of one page, as in lua/clock.lua."""
+_OUTCOMES: Final[dict[bytes, Outcome]] = dict(zip((b"s", b"d", b"c", b"e", b"h", b"r"), OUTCOMES, strict=True))
+"""By how the fields of `t` begin (lua/clock.lua)."""
 LOOKS = 200
 """The most pages that one `find` reads: 200,000 jobs."""
 _failure: Final = msgspec.json.Decoder(Failure).decode
@@ -296,6 +299,20 @@ class RecordOperations(KeyspaceOperations):
                 permits=permits_in(offers_in(live, queue.name)),
             )
         return stats
+
+    async def totals(self, queues: Sequence[str] = ()) -> dict[tuple[str, str, Outcome], int]:
+        """Return the number of ended jobs by queue, kind and outcome."""
+        names = list(queues) or await self.keyspace.names()
+        return await self._over(names, self._totals)
+
+    async def _totals(self, names: Sequence[str]) -> dict[tuple[str, str, Outcome], int]:
+        rows = await self._look(names, "totals") if names else []
+        return {
+            (name, field[1:].decode(errors="replace"), _OUTCOMES[field[:1]]): int(count) if count.isdigit() else 0
+            for name, fields in zip(names, rows, strict=True)
+            for field, count in zip(fields[::2], fields[1::2], strict=True)
+            if field[:1] in _OUTCOMES
+        }
 
     async def _queues_of(self, query: Query) -> list[str]:
         return [query.queue] if query.queue is not None else await self.keyspace.names()

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from outlast.brokers.sqlite import key_states
 from outlast.brokers.sqlite.job_rows import KeyRows, size_of
+from outlast.brokers.sqlite.totals import end_of
 from outlast.brokers.sqlite.transaction import CANCELLED, ENDED, EXPIRED, QueueRow, Transaction, array_of, json_of
 from outlast.core.admission import LINES, WINDOW, Newcomer, Used, Waiter, is_bounded, make_room, urgency
 from outlast.core.message import Message
@@ -127,6 +128,7 @@ def drop(tx: Transaction, queue: QueueRow, seq: int, reason: Literal["shed", "re
     """End a waiting job in favour of a new one: it does not count as drained, and releases its unique key."""
     weigh_job(tx, queue, seq, -1)
     state = CANCELLED if reason == "replaced" else EXPIRED
+    end_of(tx, queue, seq, reason)
     tx.run("drop", (state, reason, tx.now + queue.record_ttl, tx.now, seq))
     counts = tx.count(queue.number)
     counts.depth -= 1
@@ -138,6 +140,8 @@ def drop(tx: Transaction, queue: QueueRow, seq: int, reason: Literal["shed", "re
 def cancel_job(tx: Transaction, queue: QueueRow, seq: int, *, moved: bool = False) -> None:
     """End a job that is not running as cancelled, by a command or because it was moved to another store."""
     weigh_job(tx, queue, seq, -1)
+    if not moved:
+        end_of(tx, queue, seq, "cancelled")
     tx.run("cancel_waiting", (tx.now + queue.record_ttl, tx.now, seq, int(moved)))
     counts = tx.count(queue.number)
     counts.depth -= 1

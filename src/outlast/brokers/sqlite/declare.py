@@ -9,6 +9,7 @@ from outlast.brokers.sqlite import exchanges, key_states
 from outlast.brokers.sqlite.bounds import weigh_all
 from outlast.brokers.sqlite.job_rows import RefusedCommand
 from outlast.brokers.sqlite.limits import changes_of, changes_text, declaration_of, rules, text_of
+from outlast.brokers.sqlite.totals import declare_kinds
 from outlast.brokers.sqlite.transaction import Transaction, json_of
 from outlast.core.exchanges.changes import added
 from outlast.core.store.control import Adjust
@@ -40,6 +41,7 @@ def declare(tx: Transaction, topology: Topology) -> None:
                 before.record_ttl, before.records_kept, before.dead_ttl, before.id_memory
             )  # fmt: skip
             _set_limits(tx, queue, _declared(tx, queue.name)[1], unpark=not kept)
+        declare_kinds(tx, tx.queue(queue.name), topology.kinds_of.get(queue.name, ()))
 
 
 def check(tx: Transaction, commands: Sequence[Adjust]) -> None:

@@ -96,10 +96,10 @@ def _remove_all(tx: Transaction, wanted: Purge, seqs: Sequence[int]) -> int:
 
 def _remove(tx: Transaction, seq: int, wanted: Purge) -> Literal["removed", "asked", "left"]:
     """Remove one job except its id, which is kept for `id_memory`; cancel a running one that only its queue names."""
-    row = tx.row("purge_row", (seq,))
+    row = tx.row("purge_row", (seq, None, tx.now))
     if row is None:
         raise LookupError(f"job number {seq} is of no queue")
-    state, number, no_result, _, holder, token, id_, name, enqueued_at, key_row = row
+    state, number, no_result, _, holder, token, id_, name, enqueued_at, key_row, late, kind = row
     if wanted.queue is not None and name != wanted.queue:
         return "left"
     queue = tx.queue(name)
@@ -111,6 +111,7 @@ def _remove(tx: Transaction, seq: int, wanted: Purge) -> Literal["removed", "ask
         tx.run("lost_add", (holder, seq, token, id_, name))
     if state < ENDED:
         weigh_job(tx, queue, seq, -1)
+        tx.end(number, kind, "expired" if late else "cancelled")
         counts.depth -= 1
     elif state == DEAD:
         counts.dead -= 1

@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from outlast.brokers.sqlite import limits
+from outlast.brokers.sqlite.totals import move_totals
 from outlast.brokers.sqlite.transaction import Transaction, json_of
 from outlast.brokers.sqlite.unreadable import fetch
 from outlast.core.bounds import LAST_MOMENT
@@ -120,6 +121,10 @@ _BAD_KEYS: Final = "select exists(select 1 from lane where lane > ? and lane <= 
 )
 _BAD_JOB: Final = " or ".join(f"not ({test.format(name)})" for name, (test, _) in _JOB.items())
 
+_UNFINISHED: Final = f"iif({_STATES.format('state')}, state < 10, finished_at is null and body is not null)"
+"""Of a job whose state is damaged, the time of its end tells whether it has ended."""
+_ENDS: Final = f"select json_group_array(seq) from job where {_UNFINISHED} and seq in (select value from json_each(?))"  # noqa: S608
+_ENDED: Final = "select queue, cast(kind as blob) from job where seq in (select value from json_each(?))"
 _BAD_JOBS: Final = f"select exists(select 1 from job where seq > ? and seq <= ? and ({_BAD_JOB}))"  # noqa: S608
 
 
@@ -159,6 +164,7 @@ def _jobs(tx: Transaction) -> Iterator[str]:
     seqs = json_of([seq for seq, _, _ in rows])
     failure = json_of(unreadable(TypeError("a value of a wrong type"), at=tx.now))
     tx.db.execute("insert into failure(job, body) select value, ? from json_each(?)", (failure, seqs))
+    ends = tx.db.execute(_ENDS, (seqs,)).get
     sets = ", ".join(f"{name} = iif({test.format(name)}, {name}, {new})" for name, (test, new) in _JOB.items() if new)
     tx.db.execute(f"update job set {sets} where seq in (select value from json_each(?))", (seqs,))  # noqa: S608
     tx.db.execute(
@@ -168,13 +174,17 @@ def _jobs(tx: Transaction) -> Iterator[str]:
         "where seq in (select value from json_each(?)) and (body is not null or state < 10)",
         (UNREADABLE, tx.now, tx.now, seqs),
     )
+    ended: list[Any] = tx.db.execute(_ENDED, (ends,)).fetchall()
+    for queue, kind in ended:
+        tx.end(queue, kind, "dead")
     _recount(tx)
     for _, id_, _ in rows:
         yield f"job {id_!r} has values of wrong types and is dead ({UNREADABLE}); its arguments are kept"
 
 
 def _recount(tx: Transaction) -> None:
-    """Count the jobs of every queue again; forget what this transaction has read and counted."""
+    """Count the jobs of every queue again; forget what this transaction has read and counted, except ends."""
+    tx.write_ends()
     tx.db.execute(
         "update queue set depth = (select count(*) from job where job.queue = queue.queue and state < 10), "
         "dead = (select count(*) from job where job.queue = queue.queue and state = 11 and body is not null), "
@@ -225,6 +235,7 @@ def _rename(tx: Transaction, number: int) -> None:
     if not _reads(_name, name) or other is not None:
         if other is not None:
             tx.db.execute("update job set queue = ?, lane = null where queue = ?", (other, number))
+            move_totals(tx, number, other)
         name = f"unreadable-{number}"
     tx.db.execute("update queue set name = ? where queue = ?", (name, number))
 

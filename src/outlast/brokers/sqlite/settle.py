@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Final
+
+import msgspec
 
 from outlast.brokers.sqlite.bounds import weigh_ends
 from outlast.brokers.sqlite.key_states import ending_keys, freed, put
@@ -28,25 +31,27 @@ from outlast.core.settlement import Exists, Finish, Lost, Note, Park, Release, R
 
 __all__ = ["save", "settle"]
 
+_kinds: Final = msgspec.json.Decoder(list[tuple[str, int]]).decode
+
 
 def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
     """Apply the settlements; return the superseded ones, in the order of the input."""
-    plain: dict[tuple[str, int], list[Fence]] = defaultdict(list)
+    plain: dict[tuple[str, int], list[Finish]] = defaultdict(list)
     lost: list[Lost] = []
     names = {settlement.fence.queue for settlement in settlements}
     ending = ending_keys(tx, names, settlements)
     for settlement in settlements:
         match settlement:
             case Finish(fence, "succeeded", None, None, None, then, _, None) if not then:
-                plain[fence.queue, fence.token].append(fence)
+                plain[fence.queue, fence.token].append(settlement)
             case Finish():
                 lost += _finish(tx, settlement)
             case Reschedule():
                 lost += _retry(tx, settlement)
             case Release() | Park():
                 lost += _give_back(tx, settlement)
-    for (queue, token), fences in plain.items():
-        lost += _finish_plain(tx, queue, token, fences)
+    for (queue, token), some in plain.items():
+        lost += _finish_plain(tx, queue, token, some)
     for ended_in, key_rows in ending:
         freed(tx, ended_in, key_rows)
     promote_successors(tx, [tx.queue(name) for name in names])
@@ -56,12 +61,18 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
     return [Lost(item.fence, "superseded") for item in settlements if item.fence in superseded]
 
 
-def _finish_plain(tx: Transaction, name: str, token: int, fences: list[Fence]) -> list[Lost]:
+def _finish_plain(tx: Transaction, name: str, token: int, finishes: list[Finish]) -> list[Lost]:
     """End jobs of one hand-out that succeeded without a result, in one step."""
     queue = tx.queue(name)
+    fences = [finish.fence for finish in finishes]
     rows = [fence.row for fence in fences]
     seqs = array_of(rows)
     weigh_ends(tx, queue, rows, token)
+    kinds = {finish.kind for finish in finishes}
+    kind = kinds.pop() if len(kinds) == 1 else ""
+    if not kind:  # which of them end now, and not before, is known only before they do
+        for text, jobs in _kinds(tx.one("kinds_ending", (seqs, token))):
+            tx.end(queue.number, bytes.fromhex(text), "succeeded", jobs)
     ended = tx.run("finish_plain", (seqs, token, tx.now + queue.record_ttl, tx.now))
     if queue.uniques:
         tx.run("free_ended", (seqs, token))
@@ -71,6 +82,8 @@ def _finish_plain(tx: Transaction, name: str, token: int, fences: list[Fence]) -
     counts.drained += ended
     if ended:
         tx.changes.add("ended")
+        if kind:
+            tx.end(queue.number, kind, "succeeded", ended)
     if ended == len(fences):
         return []
     return [Lost(fence, "superseded") for fence in fences if not tx.fence_counts(fence)]
@@ -86,8 +99,10 @@ def _finish(tx: Transaction, finish: Finish) -> list[Lost]:
     ttl = queue.record_ttl if result is None else finish.result_ttl
     keep = queue.dead_ttl if state == DEAD else ttl
     weigh_ends(tx, queue, (fence.row,), fence.token)
-    if not tx.run("finish", (state, tx.now + keep, tx.now, finish.reason, result, fence.row, fence.token)):
+    kind = tx.one("finish", (state, tx.now + keep, tx.now, finish.reason, result, fence.row, fence.token))
+    if kind is None:
         return _lost(tx, fence)
+    tx.end(queue.number, kind, finish.state)
     if queue.uniques:
         tx.run("free_ended", (array_of([fence.row]), fence.token))
     counts = tx.count(queue.number)

@@ -21,7 +21,9 @@ from outlast.brokers.sqlite.retention import prune
 from outlast.brokers.sqlite.searching import CountSearch, Search
 from outlast.brokers.sqlite.statements import open_store
 from outlast.brokers.sqlite.stats import stats
+from outlast.brokers.sqlite.succession import promote_all_successors
 from outlast.brokers.sqlite.tidy import Tidier
+from outlast.brokers.sqlite.totals import totals
 from outlast.brokers.sqlite.transaction import CHANGES, Transaction
 from outlast.brokers.sqlite.tuning import Tuning
 from outlast.brokers.sqlite.unreadable import close_cursors
@@ -38,6 +40,7 @@ from outlast.core.settlement import Lost, Note, Published, Release, Settlement
 from outlast.core.store.broker import Capabilities, QueueStats
 from outlast.core.store.control import Answer, Command, Prune, Purge
 from outlast.core.store.records import JobRecord, Page, Query
+from outlast.core.store.totals import Outcome
 from outlast.core.topology import Topology
 from outlast.core.unreadable import READ_ERRORS
 
@@ -177,6 +180,10 @@ class SqliteStore(exchanges.SqliteExchanges):
         """Count these queues, all known ones when empty."""
         return await self._read(stats, queues, self._clock.time(), self._clock.monotonic(), boot_id())
 
+    async def totals(self, queues: Sequence[str] = ()) -> dict[tuple[str, str, Outcome], int]:
+        """Return the number of ended jobs by queue, kind and outcome."""
+        return await self._read(totals, queues)
+
     # Records
 
     async def get(self, ids: Sequence[str]) -> list[JobRecord | None]:
@@ -230,6 +237,7 @@ class SqliteStore(exchanges.SqliteExchanges):
         while more:
             done, more = await self._submit(prune)
             total += done
+        await self._submit(promote_all_successors)  # as any command: one may be too late by now
         return Answer(ok=True, changed=total)
 
     async def _purge(self, wanted: Purge) -> Answer:

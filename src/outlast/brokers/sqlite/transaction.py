@@ -17,8 +17,10 @@ from outlast.brokers.sqlite.statements import statements
 from outlast.clients.sqlite.connection import SharedConnection
 from outlast.core.clock import Clock
 from outlast.core.forecast import Offer, Pace
+from outlast.core.kinds import name_of
 from outlast.core.message import Fence
 from outlast.core.policy import Retention
+from outlast.core.store.totals import OUTCOMES, Outcome
 from outlast.core.topology import Queue
 
 __all__ = [
@@ -177,6 +179,8 @@ class Transaction:
         """By queue, how fast it moves, where this transaction has asked."""
         self.key_weights: dict[int, int] = {}
         """Bytes that this transaction adds to each key, by the key's row."""
+        self._ends: dict[tuple[int, str], dict[Outcome, int]] = {}
+        """By queue and kind, the jobs that this transaction has ended."""
 
     def begin(self) -> None:
         """Read the clocks, and forget what earlier transactions read, counted and changed."""
@@ -188,6 +192,7 @@ class Transaction:
         self._rings.clear()
         self.paces.clear()
         self.key_weights.clear()
+        self._ends.clear()
 
     def rolled_back(self) -> None:
         """Forget the holders and changes of a transaction that was rolled back."""
@@ -242,6 +247,13 @@ class Transaction:
         """Return the counters that this transaction adds to."""
         return self._counts[queue]
 
+    def end(self, queue: int, kind: str | bytes | None, outcome: Outcome, jobs: int = 1) -> None:
+        """Count jobs of a wire kind that ended; one that is not UTF-8 counts as undeclared."""
+        if isinstance(kind, bytes):
+            kind = kind.decode(errors="replace")
+        counts = self._ends.setdefault((queue, name_of(kind or "")), {})
+        counts[outcome] = counts.get(outcome, 0) + jobs
+
     def ring(self, queue: QueueRow) -> RingPosition:
         """Return a queue's ring; its `back` is 0 while the queue never had a key."""
         ring = self._rings.get(queue.number)
@@ -271,7 +283,7 @@ class Transaction:
             self.key_weights[key_row] = self.key_weights.get(key_row, 0) + size
 
     def write_counts(self) -> None:
-        """Write the counters and rings that this transaction changed."""
+        """Write the counters, totals and rings that this transaction changed."""
         by_number = {row.number: row for row in self._queues.values()}
         for number, counts in self._counts.items():
             row = by_number[number]
@@ -280,11 +292,19 @@ class Transaction:
                 "queue_count",
                 (counts.depth, counts.records, counts.dead, drained, self.now, counts.bytes, counts.shed, number),
             )
+        self.write_ends()
         if self.key_weights:
             self.run("lanes_weigh", (json_of(list(self.key_weights.items())),))
         for number, ring in self._rings.items():
             if ring.changed:
                 self.run("queue_ring", (ring.back, ring.turn, ring.tat, number))
+
+    def write_ends(self) -> None:
+        """Add the jobs that this transaction has ended to the totals, once."""
+        if self._ends:
+            rows = [(*of, *(counts.get(each, 0) for each in OUTCOMES)) for of, counts in self._ends.items()]
+            self.run("totals_add", (json_of(rows),))
+            self._ends.clear()
 
     def fence_counts(self, fence: Fence) -> bool:
         """Return whether a fence that changed no row was applied before: its job still has its token."""

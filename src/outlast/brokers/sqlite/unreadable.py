@@ -12,6 +12,7 @@ import apsw
 from outlast.brokers.sqlite.bounds import weigh_job
 from outlast.brokers.sqlite.key_states import freed
 from outlast.brokers.sqlite.statements import statements
+from outlast.brokers.sqlite.totals import end_of
 from outlast.brokers.sqlite.transaction import Transaction, json_of
 from outlast.core.message import Failure
 from outlast.core.unreadable import READ_ERRORS, UNREADABLE, unreadable
@@ -73,6 +74,7 @@ def set_aside(tx: Transaction, seq: int, name: str, error: Exception) -> None:
     queue = tx.queue(name)
     tx.run("failure_add", (seq, json_of(unreadable(error, at=tx.now))))
     weigh_job(tx, queue, seq, -1)
+    end_of(tx, queue, seq, "dead")
     tx.run("set_aside", (tx.now + queue.dead_ttl, tx.now, UNREADABLE, seq))
     counts = tx.count(queue.number)
     counts.depth -= 1

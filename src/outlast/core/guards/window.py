@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-__all__ = ["MOST_CALLS", "CountWindow", "Thresholds", "TimeWindow", "Totals", "Window", "window_of"]
+__all__ = ["MOST_CALLS", "CountWindow", "Thresholds", "TimeWindow", "CallCounts", "Window", "window_of"]
 
 MOST_CALLS: Final = 100_000
 """The longest window by number of calls; it needs a byte for each."""
@@ -18,7 +18,7 @@ _FAILED: Final = 1
 _SLOW: Final = 2
 
 
-class Totals(Struct, frozen=True):
+class CallCounts(Struct, frozen=True):
     """The calls in a window. A call may be both failed and slow."""
 
     calls: int = 0
@@ -33,7 +33,7 @@ class Thresholds(Struct, frozen=True):
     failure_rate: float | None
     slow_rate: float
 
-    def passed(self, totals: Totals) -> str:
+    def passed(self, totals: CallCounts) -> str:
         """Return why calls must stop, such as "6 of 10 calls failed", or "" if they need not."""
         if totals.calls < self.minimum:
             return ""
@@ -55,7 +55,7 @@ class Window(Protocol):
         """Count the call of this mark, which had not failed, as failed too; nothing if it has left the window."""
         ...
 
-    def totals(self, now: float) -> Totals:
+    def totals(self, now: float) -> CallCounts:
         """Return the calls in the window at `now`."""
         ...
 
@@ -96,9 +96,9 @@ class CountWindow:
             self._flags[mark % self._size] |= _FAILED
             self._failures += 1
 
-    def totals(self, now: float) -> Totals:
+    def totals(self, now: float) -> CallCounts:
         """Return the last calls; `now` does not matter."""
-        return Totals(len(self._flags), self._failures, self._slow)
+        return CallCounts(len(self._flags), self._failures, self._slow)
 
 
 class TimeWindow:
@@ -139,11 +139,11 @@ class TimeWindow:
             self._buckets[mark % BUCKETS][1] += 1
             self._failures += 1
 
-    def totals(self, now: float) -> Totals:
+    def totals(self, now: float) -> CallCounts:
         """Return the calls of the current part and of the nine before it."""
         if now >= self._ends:
             self._go_on(now)
-        return Totals(self._calls, self._failures, self._slow)
+        return CallCounts(self._calls, self._failures, self._slow)
 
     def _go_on(self, now: float) -> None:
         """Make the part of `now` the current one, and drop the parts that are too old."""

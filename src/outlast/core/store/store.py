@@ -13,11 +13,12 @@ from outlast.core.store.guards import Guards
 from outlast.core.store.inbox import Inbox
 from outlast.core.store.records import Records
 from outlast.core.store.schedules import Schedules
+from outlast.core.store.totals import Totals
 
 __all__ = ["CompleteStore", "Store"]
 
 
-class CompleteStore(Broker, Records, Control, Schedules, Guards, Exchanges, Protocol):
+class CompleteStore(Broker, Records, Control, Schedules, Guards, Exchanges, Totals, Protocol):
     """One object that is a broker and all the parts."""
 
 
@@ -27,7 +28,7 @@ class Store:
     url: shown in errors, without a password. `open` and `close` of the broker open and close the parts too.
     """
 
-    __slots__ = ("_control", "_exchanges", "_guards", "_records", "_schedules", "broker", "inbox", "url")
+    __slots__ = ("_control", "_exchanges", "_guards", "_records", "_schedules", "_totals", "broker", "inbox", "url")
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Store:
         schedules: Schedules | None = None,
         guards: Guards | None = None,
         exchanges: Exchanges | None = None,
+        totals: Totals | None = None,
         inbox: Inbox | None = None,
         url: str,
     ) -> None:
@@ -48,13 +50,23 @@ class Store:
         self._schedules: Final = schedules
         self._guards: Final = guards
         self._exchanges: Final = exchanges
+        self._totals: Final = totals
         self.inbox: Final = inbox
         """What a worker moves into the store; None where no server routes events to queues of the app."""
 
     @classmethod
     def of(cls, store: CompleteStore, url: str) -> Store:
         """Return the store whose broker and parts are one object."""
-        return cls(store, records=store, control=store, schedules=store, guards=store, exchanges=store, url=url)
+        return cls(
+            store,
+            records=store,
+            control=store,
+            schedules=store,
+            guards=store,
+            exchanges=store,
+            totals=store,
+            url=url,
+        )
 
     def bridged(self, broker: Broker, exchanges: Exchanges, inbox: Inbox) -> Store:
         """Return this store with exchanges that a server routes, and the broker that declares both."""
@@ -65,6 +77,7 @@ class Store:
             schedules=self._schedules,
             guards=self._guards,
             exchanges=exchanges,
+            totals=self._totals,
             inbox=inbox,
             url=self.url,
         )
@@ -109,6 +122,15 @@ class Store:
     def keeps_exchanges(self) -> bool:
         """Tell whether exchanges can be declared."""
         return self._exchanges is not None
+
+    @property
+    def totals(self) -> Totals:
+        """The part that counts ended jobs; raise ConfigurationError where the store has none."""
+        return self._totals or self._refuse("counts no ended jobs (totals)")
+
+    def keeps_totals(self) -> bool:
+        """Tell whether it counts ended jobs; a transport does not."""
+        return self._totals is not None
 
     async def declare(self, registry: Registry) -> None:
         """Declare an app's queues and exchanges; raise ConfigurationError for a declaration that the store can't keep.

@@ -27,10 +27,18 @@ def done(id: str, token: int, **more: object) -> Finish:
 def test_adjacent_jobs_of_one_queue_and_one_hand_out_that_plainly_succeeded_share_a_row(builder: RowBuilder) -> None:
     ends = [done("q.1", 7), done("q.2", 7), done("q.3", 8), done("r.1", 8), done("r.2", 8), done("q.4", 8)]
     assert builder.rows(ends) == [
-        [1, False, 7, "1", "2"],
-        [1, False, 8, "3"],
-        [2, False, 8, "1", "2"],
-        [1, False, 8, "4"],
+        [1, False, 7, "", "1", "2"],
+        [1, False, 8, "", "3"],
+        [2, False, 8, "", "1", "2"],
+        [1, False, 8, "", "4"],
+    ]
+
+
+def test_a_row_tells_the_kind_of_its_jobs_and_the_kinds_where_they_differ(builder: RowBuilder) -> None:
+    same = [done(f"q.{n}", 7, kind="send") for n in range(3)]
+    assert builder.rows(same) == [[1, False, 7, "send", "0", "1", "2"]]
+    assert builder.rows([*same, done("q.3", 7, kind="render"), done("q.4", 7)]) == [
+        [1, False, 7, ["send", "send", "send", "render", ""], "0", "1", "2", "3", "4"]
     ]
 
 
@@ -49,6 +57,6 @@ def test_adjacent_jobs_of_one_queue_and_one_hand_out_that_plainly_succeeded_shar
 )
 def test_any_other_has_a_row_of_its_own(builder: RowBuilder, other: Finish | Release) -> None:
     first, own, last = builder.rows([done("q.1", 7), other, done("q.3", 7)])
-    assert (first, last) == ([1, False, 7, "1"], [1, False, 7, "3"])
+    assert (first, last) == ([1, False, 7, "", "1"], [1, False, 7, "", "3"])
     assert own[:3] == [1, "2", 7]
     assert len(own) > 3

@@ -21,8 +21,8 @@ FOR_PEOPLE = {
     "weights",
 }
 """Statements that walk over jobs by their nature and that no job ever waits for."""
-FEW_ROWS = {"file", "queue", "holder", "store", "lost", "schedule", "guard", "exchange", "binding"}
-"""Tables with a row for each queue, binding or process."""
+FEW_ROWS = {"file", "queue", "holder", "store", "lost", "schedule", "guard", "exchange", "binding", "total"}
+"""Tables with a row for each queue, binding, process or declared kind."""
 
 
 FOUND = {"front", "woken"}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outlast.core.guards.window import BUCKETS, CountWindow, Thresholds, TimeWindow, Totals, window_of
+from outlast.core.guards.window import BUCKETS, CallCounts, CountWindow, Thresholds, TimeWindow, window_of
 
 steps = st.one_of(st.just(0.0), st.floats(0, 2), st.floats(0, 40), st.floats(-1, 0))
 """How far the clock moves before a call: it stands still, moves, jumps over the window, or is read a little late."""
@@ -22,9 +22,9 @@ class Oracle:
     def __init__(self) -> None:
         self.calls: list[list[Any]] = []
 
-    def totals(self, first: float) -> Totals:
+    def totals(self, first: float) -> CallCounts:
         kept = [call for call in self.calls if call[0] >= first]
-        return Totals(len(kept), sum(call[1] for call in kept), sum(call[2] for call in kept))
+        return CallCounts(len(kept), sum(call[1] for call in kept), sum(call[2] for call in kept))
 
 
 def fail_an_earlier_one(window: Any, oracle: Oracle, marks: list[int], back: int) -> None:
@@ -49,7 +49,7 @@ def test_a_window_of_time_adds_up_to_the_calls_of_its_parts(
     later = latest + length / 2
     part = max(part, int(later // (length / BUCKETS)))
     assert window.totals(later) == oracle.totals(part - BUCKETS + 1)
-    assert window.totals(later + 2 * length) == Totals()
+    assert window.totals(later + 2 * length) == CallCounts()
 
 
 @given(calls, st.integers(1, 20))
@@ -77,8 +77,8 @@ def test_a_call_stays_for_nine_to_ten_parts(pauses: list[float]) -> None:
 def test_a_part_ends_with_the_first_moment_of_the_next_one() -> None:
     window = TimeWindow(10.0)
     assert window.add(0.0, failure=False, slow=False) == window.add(0.9, failure=False, slow=False)
-    assert window.totals(9.9) == Totals(2)
-    assert window.totals(10.0) == Totals()
+    assert window.totals(9.9) == CallCounts(2)
+    assert window.totals(10.0) == CallCounts()
     first = window.add(10.9, failure=False, slow=False)
     assert window.add(11.0, failure=False, slow=False) == first + 1
 
@@ -87,7 +87,7 @@ def test_a_clock_that_goes_back_loses_no_call() -> None:
     window = TimeWindow(10.0)
     window.add(100.0, failure=True, slow=False)
     window.add(3.0, failure=True, slow=True)
-    assert window.totals(3.0) == window.totals(100.0) == Totals(2, 2, 1)
+    assert window.totals(3.0) == window.totals(100.0) == CallCounts(2, 2, 1)
 
 
 def test_the_setting_of_a_breaker_chooses_the_window() -> None:
@@ -98,27 +98,27 @@ def test_the_setting_of_a_breaker_chooses_the_window() -> None:
 @pytest.mark.parametrize(
     ("totals", "why"),
     [
-        (Totals(), ""),
-        (Totals(9, 9, 9), ""),
-        (Totals(10, 4, 0), ""),
-        (Totals(10, 5, 0), "5 of 10 calls failed"),
-        (Totals(10, 5, 10), "5 of 10 calls failed"),
-        (Totals(10, 4, 8), "8 of 10 calls were slow"),
-        (Totals(10, 4, 7), ""),
-        (Totals(100, 50, 0), "50 of 100 calls failed"),
+        (CallCounts(), ""),
+        (CallCounts(9, 9, 9), ""),
+        (CallCounts(10, 4, 0), ""),
+        (CallCounts(10, 5, 0), "5 of 10 calls failed"),
+        (CallCounts(10, 5, 10), "5 of 10 calls failed"),
+        (CallCounts(10, 4, 8), "8 of 10 calls were slow"),
+        (CallCounts(10, 4, 7), ""),
+        (CallCounts(100, 50, 0), "50 of 100 calls failed"),
     ],
 )
-def test_thresholds(totals: Totals, why: str) -> None:
+def test_thresholds(totals: CallCounts, why: str) -> None:
     assert Thresholds(10, 0.5, 0.8).passed(totals) == why
 
 
 @pytest.mark.parametrize("percent", range(1, 101))
 def test_a_rate_is_met_by_exactly_its_share(percent: int) -> None:
     thresholds = Thresholds(1, percent / 100, 1.0)
-    assert thresholds.passed(Totals(100, percent, 0)), "7 is not less than 0.07 * 100 = 7.000000000000001"
-    assert not thresholds.passed(Totals(100, percent - 1, 0))
+    assert thresholds.passed(CallCounts(100, percent, 0)), "7 is not less than 0.07 * 100 = 7.000000000000001"
+    assert not thresholds.passed(CallCounts(100, percent - 1, 0))
 
 
 def test_failures_are_judged_only_if_there_is_a_rate_for_them() -> None:
-    assert Thresholds(1, None, 0.5).passed(Totals(10, 10, 4)) == ""
-    assert Thresholds(1, None, 0.5).passed(Totals(10, 10, 5)) == "5 of 10 calls were slow"
+    assert Thresholds(1, None, 0.5).passed(CallCounts(10, 10, 4)) == ""
+    assert Thresholds(1, None, 0.5).passed(CallCounts(10, 10, 5)) == "5 of 10 calls were slow"

@@ -117,6 +117,13 @@ local function sync(q)
   if #q.keys > 0 then q.out, q.keys = {}, {} end
 end
 
+-- Count ended jobs of a kind. as: the letter of their state, 'h' shed, 'r' replaced. flush adds them to t.
+local function count_end(q, kind, as, n)
+  local field = as .. string.match(kind, '^[^@]*')
+  if not q.ends then q.ends = {} end
+  q.ends[field] = (q.ends[field] or 0) + n
+end
+
 local notify = {}                       -- (queue, id) of ended and removed jobs, for their waiters
 local write_jobs, erase             -- set by jobs and moves
 local failed                        -- by claim: names of queues that it left out; then no error of one is raised
@@ -138,6 +145,10 @@ local function flush_one(q)
   s[S_N], s[S_TAIL], s[S_TAILO], s[S_Z] = line.n, line.tail, line.tailo, line.z
   local packed = spack(S_FORMAT, unpack(s, 1, 22))
   if packed ~= q.before then call('HSET', P .. ':c', 's', packed) end
+  for field, n in pairs(q.ends or {}) do
+    if call('HEXISTS', P .. ':t', field) == 0 then field = sub(field, 1, 1) .. 'other' end
+    add(P .. ':t', field, n)
+  end
 end
 local function ring_for(q)
   if q.ready > 0 or q.freed > 0 then ring(q, max(q.ready, min(q.freed, q.s[S_READY]))) end

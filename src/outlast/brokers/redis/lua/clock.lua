@@ -21,6 +21,8 @@
 --        p hash id -> (until, token, kind and link): remembered ids; pl list of these ids; a:N list of ids by order; ac hash N ->
 --        minus the number of removed ids of a:N
 --        res, f, n: hashes id -> result, failures, notes; w set of waiters for a job
+--        t hash outcome and kind -> ended jobs (core.store.totals): the letter of a state, h shed or r replaced, then the
+--        name of the kind; it has all six of a declared kind, and "other" for all kinds without
 local D, call, floor, ceil, max, min, fmt = KEYS[1], redis.call, math.floor, math.ceil, math.max, math.min, string.format
 local spack, sunpack, mpack, munpack, sub = struct.pack, struct.unpack, cmsgpack.pack, cmsgpack.unpack, string.sub
 local now, micros = tonumber(ARGV[1]), nil

@@ -138,7 +138,7 @@ end
 function does.moved(j)
   if j.st ~= 'W' then return answer(false, 0, ended(j) and 'ended' or 'not-waiting') end
   j.settled = -1
-  finish(j, 'c', 'moved')
+  finish(j, 'c', 'moved', false, false)
   prune(j.q, 100)
   answer(true, 1)
 end

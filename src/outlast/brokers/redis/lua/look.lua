@@ -1,6 +1,7 @@
 -- Read jobs and queues; change nothing. Needs base, moves, live_loads.
 -- ARGV[3] 'get': ARGV[4..] (queue's key, id) each. Result: now, then a row each, false for none (see row).
 --         'stats': all of KEYS. Result: (name, counts ...) each: see below; unknown queues are left out.
+--         'totals': Result: the fields of t of each key, flat, a list each.
 --         'names': Result: the names of all queues.
 --         'pages': Result: the numbers of the pages of each key, a list each.
 --         'page': ARGV[4] page, [5] states or '', [6] msgpack of (key, reason, kind, before, after), false: any;
@@ -73,6 +74,8 @@ elseif op == 'stats' then
         q.next and call('HLEN', P .. ':un') or 0, fmt('%.17g', now), fmt('%.17g', weighed_ends(q)), kept[3] or false, live_loads() }
     end
   end
+elseif op == 'totals' then
+  for i = 2, #KEYS do out[i - 1] = call('HGETALL', KEYS[i] .. ':t') end
 elseif op == 'pages' then
   for i = 2, #KEYS do out[i - 1] = call('HKEYS', KEYS[i] .. ':ac') end
 else

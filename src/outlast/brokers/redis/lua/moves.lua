@@ -94,9 +94,11 @@ local function let_go(j, superseded)    -- remove it from its holder; a supersed
   j.holder, j.lapsed, j.open = nil, false, false
   touch(j)
 end
-local function finish(j, st, reason, quiet)     -- end it and start its retention
+-- End it and start its retention. as: what it counts as in the totals, its state if nil; false: it does not.
+local function finish(j, st, reason, quiet, as)
   local q = j.q
   lift(j)
+  if as ~= false then count_end(q, kind_of(j), as or st, 1) end
   size_counts(j, -1)
   if not quiet then drain(q, 1) end
   if j.cancelling then call('SREM', q.P .. ':x', j.sid) end
@@ -149,6 +151,7 @@ local function remove(j, purge)     -- remove it permanently
   local q = j.q
   if ended(j) then retained(j)
   else
+    count_end(q, kind_of(j), state_of(j) == 'e' and 'e' or 'c', 1)
     if j.st == 'R' then rest(j) else lift(j) end
     size_counts(j, -1)
   end

@@ -1,6 +1,7 @@
 -- Apply settlements. Needs base, retain, settle_plain, jobs, moves, succeed, admit, follow.
--- ARGV[3] limits of an undeclared queue; ARGV[4] msgpack: (queue, false, token, id ...) of jobs that succeeded without
--- result and follow-ups, and (queue, id, token, what ...) of each other, where what is
+-- ARGV[3] limits of an undeclared queue; ARGV[4] msgpack: (queue, false, token, kind, id ...) of jobs that succeeded
+-- without result and follow-ups, kind: of all, or a list of that of each, '' for one that is read here; and (queue, id,
+-- token, what ...) of each other, where what is
 --   'f'    state, reason, result or false, result TTL in seconds, failure or '', usage or '', follow-ups
 --   'r'    at, attempt, crashes, failure or '', follow-ups, 1 if it has begun |
 --   'l'    at or false, 1 if it has begun, why it waits or false | 'p' at

@@ -9,8 +9,9 @@ local function succeed(q, token, row)
   q.done = done
   sync(q)
   local written, ended_at, watched = held_back(q, 'HSET :d'), held_back(q, 'ZADD :ended'), call('EXISTS', D .. ':watch') == 1
-  local holds, by, last_by
-  for from = 4, #row, 5000 do
+  local kinds, one, holds, by, last_by = row[4], nil, nil, nil, nil
+  if type(kinds) == 'string' and kinds ~= '' then one = kinds end
+  for from = 5, #row, 5000 do
     local ds = call('HMGET', q.P .. ':d', unpack(row, from, min(from + 4999, #row)))
     for i = 1, #ds do
       local sid, d = row[from + i - 1], ds[i]
@@ -21,6 +22,12 @@ local function succeed(q, token, row)
         if fast then
           done[sid] = true
           n, bytes = n + 1, bytes + size
+          if not one then
+            local kind = kinds[from + i - 5] or ''
+            local b = kind == '' and call('HGET', q.P .. ':b', sid)
+            if b and #b >= 33 then kind = kind_in(b, 34) end
+            count_end(q, kind, 's', 1)
+          end
           written[#written + 1] = sid
           written[#written + 1] = spack(BECAME, 's', rank, due, attempt, crashes, tok, 0, tok, now, 0, order, acc, size, flags, 0)
           ended_at[#ended_at + 1] = end_of(q)
@@ -36,6 +43,7 @@ local function succeed(q, token, row)
     end
   end
   if n > 0 then
+    if one then count_end(q, one, 's', n) end
     s[S_DEPTH], s[S_BYTES], s[S_RUN], q.freed = s[S_DEPTH] - n, s[S_BYTES] - bytes, s[S_RUN] - n, q.freed + n
     drain(q, n)
   end
@@ -52,7 +60,7 @@ for _, each in ipairs(batch) do
     at = at + 1
   elseif q then succeed(q, each[3], each)
   else
-    for _ = 4, #each do lost[#lost + 1] = at; at = at + 1 end
+    for _ = 5, #each do lost[#lost + 1] = at; at = at + 1 end
   end
 end
 if #slow == 0 and not heirs then

@@ -2,7 +2,7 @@
 local function drop(j, st, reason)      -- end a waiting job for a new one; not counted in the drain rate
   let_go(j, true)
   j.settled = 0
-  finish(j, st, reason, true)
+  finish(j, st, reason, true, reason == 'shed' and 'h' or reason == 'replaced' and 'r' or nil)
   if reason == 'replaced' then free_key(j, 'purge') end
 end
 local function waits(j) return j.st == 'Q' or j.st == 'S' or j.st == 'K' end

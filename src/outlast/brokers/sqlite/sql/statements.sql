@@ -423,7 +423,46 @@ and (uniq_until is null or state = 12)
 
 -- name: finish (state, at, finished_at, reason, result, seq, token)
 update job set state = ?1, at = ?2, finished_at = ?3, reason = ?4, result = ?5, cancelling = 0
-where seq = ?6 and token = ?7 and state in (0, 1, 2)
+where seq = ?6 and token = ?7 and state in (0, 1, 2) returning cast(kind as blob)
+
+-- Totals (core.store.totals). A value that is no number counts as 0.
+-- name: totals_declare (queue, JSON [kind, ...], most)
+insert into total(queue, kind) select ?1, value from json_each(?2)
+where key < max(0, ?3 - (select count(*) from total where queue = ?1)) on conflict do nothing
+
+-- name: totals_missing (queue, JSON [kind, ...])
+select json_group_array(value) from json_each(?2)
+where not exists(select 1 from total where total.queue = ?1 and total.kind = value)
+
+-- name: totals_add (JSON [[queue, kind, succeeded +, dead +, cancelled +, expired +, shed +, replaced +], ...])
+insert into total(queue, kind, succeeded, dead, cancelled, expired, shed, replaced)
+select ended.value ->> 0, coalesce(known.kind, 'other'), ended.value ->> 2, ended.value ->> 3, ended.value ->> 4,
+       ended.value ->> 5, ended.value ->> 6, ended.value ->> 7
+from json_each(?1) as ended left join total as known on known.queue = ended.value ->> 0 and known.kind = ended.value ->> 1
+where true on conflict do update set
+succeeded = max(0, cast(succeeded as int)) + excluded.succeeded, dead = max(0, cast(dead as int)) + excluded.dead,
+cancelled = max(0, cast(cancelled as int)) + excluded.cancelled, expired = max(0, cast(expired as int)) + excluded.expired,
+shed = max(0, cast(shed as int)) + excluded.shed, replaced = max(0, cast(replaced as int)) + excluded.replaced
+
+-- name: totals ()
+select queue.name, cast(kind as blob), cast(succeeded as int), cast(total.dead as int), cast(cancelled as int), cast(expired as int),
+       cast(total.shed as int), cast(replaced as int) from total cross join queue on queue.queue = total.queue
+
+-- Of a queue whose jobs are of another one now, because its name was damaged.
+-- name: totals_of (queue)
+select cast(kind as blob), cast(succeeded as int), cast(dead as int), cast(cancelled as int), cast(expired as int),
+       cast(shed as int), cast(replaced as int) from total where queue = ?1
+
+-- name: totals_delete (queue)
+delete from total where queue = ?1
+
+-- Kinds as hexadecimal text: one that is not UTF-8 must not fail a settlement.
+-- name: kinds_ending (array of seq, token)
+select json_group_array(json_array(hex(kind), jobs)) from (
+select kind, count(*) as jobs from job where seq in (select value from carray(?1)) and token = ?2 and state in (0, 1, 2) group by kind)
+
+-- name: kind_of (seq)
+select cast(kind as blob) from job where seq = ?1
 
 -- name: retry (state, at, attempt, crashes, rank, seq, token, 1 if it has begun)
 update job set state = ?1, at = ?2, attempt = ?3, crashes = ?4, rank = ?5, begun = max(begun, ?8), token = -token, holder = null
@@ -577,9 +616,9 @@ and (?4 is null or exists(select 1 from lane where lane.lane = job.lane and key 
 update job set state = 12, at = ?1, body = null, meta = null, reason = null, lane = null, result = null, failed = 0,
 uniq = null, uniq_next = null, token = 0, holder = null, cancelling = 0 where seq = ?2
 
--- name: purge_row (seq)
-select job.state, job.queue, job.result is null, job.body is null, job.holder, job.token, job.id, queue.name, enqueued_at, lane
-from job join queue using (queue) where seq = ?1
+-- name: purge_row (seq, -, now)
+select job.state, job.queue, job.result is null, job.body is null, job.holder, job.token, job.id, queue.name, enqueued_at, lane,
+       @state = 13, cast(kind as blob) from job join queue using (queue) where seq = ?1
 
 -- name: lost_add (holder, seq, token, id, queue)
 insert or ignore into lost(holder, job, token, id, queue) values(?1, ?2, ?3, ?4, ?5)
