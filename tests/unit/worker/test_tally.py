@@ -40,6 +40,7 @@ class Scene:
         async def clean() -> None: ...
 
         self.clock = FakeClock()
+        self.plans: dict[str, object] = {}
         self.budget = Budget(shop.composer, concurrency=9, threads=2, processes=1)
         self.tally = RunTally(shop.registry, self.clock, ["mail"])
 
@@ -47,7 +48,8 @@ class Scene:
         sent = self.shop.composer.message(self.shop.registry.declarations[kind.partition("@")[0]])
         sent = structs.replace(sent, kind=kind, queue=queue, run_at=self.clock.time() - took - waited, args=Raw(b"{ }"))
         host: Any = None
-        run = Run(Delivery(sent, Fence(sent.id, queue, token)), None, self.budget.loop, host, 0.0)
+        plan: Any = self.plans.setdefault(kind, object())
+        run = Run(Delivery(sent, Fence(sent.id, queue, token)), plan, self.budget.loop, host, 0.0)
         run.begun, run.started, run.took = True, self.clock.monotonic() - took, took
         return run
 
