@@ -12,15 +12,19 @@ from pathlib import Path
 import pytest
 
 from outlast import Outlast, Settings
+from outlast.core.message import Fence
+from outlast.core.settlement import Lost
+from outlast.meters import meters
 from outlast.meters.metric import Reading
+from outlast.supervisor import child_main
 from outlast.supervisor.supervisor import Supervisor
-from outlast.worker.metrics import OUTCOMES
+from outlast.worker.metrics import LAPSED, OUTCOMES
 from outlast.worker.slot_groups import AHEAD
 from tests.support.apps.metered_app import app as declared
 from tests.support.apps.metered_app import counts, dies, flaky, quick
 from tests.support.polling import until
 from tests.support.stage import declaring_alike
-from tests.support.working import record
+from tests.support.working import new_app, record, working
 
 TARGET = "tests.support.apps.metered_app:app"
 SLOTS = 8
@@ -126,12 +130,12 @@ async def test_runs_retries_bytes_and_round_trips_are_counted_of_all_ways_to_run
 
 async def test_recycled_workers_lose_no_count_and_leave_no_gauge(shop: Outlast) -> None:
     jobs = 600
-    async with supervising(processes=2, max_jobs=60) as supervisor:
-        first = set(await until(lambda: len(supervisor.pids) == 2 and supervisor.pids, "both have started"))
+    async with supervising(processes=1, max_jobs=60) as supervisor:
+        first = await until(lambda: supervisor.pids, "it has started")
         handles = await shop.send([quick.message(0.0) for _ in range(jobs)])
         await ended(shop, [each.id for each in handles])
-        await until(lambda: not first & set(supervisor.pids), "both were replaced")
-        await until(lambda: slots(supervisor) == 2 * SLOTS, "only the new ones have slots")
+        await until(lambda: supervisor.pids != first and len(supervisor.pids) == 1, "it was replaced")
+        await until(lambda: slots(supervisor) == SLOTS, "only the new one has slots")
         series = {(each.metric.name, each.labels) for each in supervisor.readings()}
     readings = supervisor.readings()
     assert values(readings, "outlast_kind_runs_total")["quick", "succeeded"] == (jobs,)
@@ -162,3 +166,34 @@ async def test_killed_workers_lose_at_most_one_batch_each(shop: Outlast) -> None
     for name in ("outlast_job_run_seconds", "outlast_job_wait_seconds"):
         assert jobs - kills * BATCH <= total(readings, name) <= jobs
     assert gauges(readings) == {}
+
+
+async def test_a_worker_that_is_told_of_lost_jobs_counts_its_lease_as_lapsed_once() -> None:
+    def lapsed() -> float:
+        found = {each.labels: each.values for each in meters.read() if each.metric.name == LAPSED.metric.name}
+        return found["tests",][0]
+
+    app = new_app("memory:")
+
+    @app.job
+    async def nothing() -> None: ...
+
+    async with app, working(app) as worker:
+        before = lapsed()
+        worker.lose([Lost(Fence("fast.1", "fast", 1), "cancelled")])
+        assert lapsed() == before
+        worker.lose([Lost(Fence(f"fast.{number}", "fast", 1), "superseded") for number in range(3)])
+        assert lapsed() == before + 1
+
+
+async def test_a_worker_counts_without_memory_that_it_can_share(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its jobs are worth more than its metrics."""
+    read, write = os.pipe()
+    child_main._share_meters(write)
+    os.close(read)
+    os.close(write)
+    assert "the metrics of this worker process cannot be read" in caplog.text
+    child_main._share_meters(-1)
+    assert len(caplog.messages) == 1
