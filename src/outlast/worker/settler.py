@@ -114,7 +114,7 @@ class Settler:
         """
         if len(batch) > 1:
             superseded: set[tuple[str, int]] = set()
-            for at, entry in enumerate(batch):
+            for place, entry in enumerate(batch):
                 try:
                     superseded |= await self._retry(functools.partial(_keep, [], [entry[1]]))
                 except StoreError:
@@ -122,7 +122,7 @@ class Settler:
                 except Exception as single:
                     alone = [entry]
                     superseded |= await self._one_by_one(alone, single)
-                    batch[at] = alone[0]
+                    batch[place] = alone[0]
             return frozenset(superseded)
         run, settlement = batch[0]
         _logger.error(

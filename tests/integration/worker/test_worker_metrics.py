@@ -8,6 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ async def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 
 @asynccontextmanager
-async def supervising(**options: int) -> AsyncIterator[Supervisor]:
+async def supervising(**options: Any) -> AsyncIterator[Supervisor]:
     """Run a supervisor in this loop within the block, and stop it."""
     supervisor, stop = Supervisor(TARGET, concurrency=SLOTS, **options), asyncio.Event()
     task = asyncio.create_task(supervisor.run(stop))

@@ -100,7 +100,7 @@ def test_many_ended_processes_leave_no_series_and_no_descriptors(readings: Proce
 
     def descriptors() -> int:
         gc.collect()  # what has written is in this process too
-        return psutil.Process().num_fds()
+        return int(psutil.Process().num_fds())
 
     run(0)
     series, open_ones = len(readings.read()), descriptors()
