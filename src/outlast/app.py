@@ -17,7 +17,7 @@ from outlast.core.guards.needs import Named
 from outlast.core.limits import NO_LIMIT, Limit, Rate
 from outlast.core.message import Message
 from outlast.core.parts import Part, Parts
-from outlast.core.policy import Retention
+from outlast.core.policy import DEFAULTS, Retention
 from outlast.core.registry import Declaration, Registry
 from outlast.core.schedule import Scheduled
 from outlast.core.topology import Queue
@@ -103,8 +103,9 @@ class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixi
         retention: Retention | None = None,
         needs: Sequence[str | Named] = (),
         max_wait: Duration | None = None,
+        objective: Duration = DEFAULTS.objective,
     ) -> Queue:
-        """Set the bounds, limits, retention and needed guards of a queue: see `Queue`. Raise ConfigurationError."""
+        """Set the bounds, limits, objective and needed guards of a queue: see `Queue`. Raise ConfigurationError."""
         queue = Queue(
             name=name,
             max_depth=max_depth,
@@ -119,6 +120,7 @@ class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixi
             retention=retention or Retention(),
             needs=needs,
             max_wait=max_wait,
+            objective=objective,
         )
         self.registry.add_queue(queue)
         return queue

@@ -129,7 +129,8 @@ def test_recycling_and_measuring_by_variable(tmp_path: Path) -> None:
     found = load(environ, tmp_path)
     assert (found.recycle_jobs, found.recycle_age, found.recycle_memory) == (0, 43_200, 500_000_000)
     assert found.measure is True
-    assert load({"OUTLAST_MEASURE": "off"}, tmp_path).measure is False
+    for text, measure in {"off": False, "0": False, "FALSE": False, "1": True, "true": True, "on": True}.items():
+        assert load({"OUTLAST_MEASURE": text}, tmp_path).measure is measure
 
 
 @pytest.mark.parametrize(

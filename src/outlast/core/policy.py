@@ -42,6 +42,7 @@ class Defaults(Struct, frozen=True):
     unrunnable_times: int = 8
     solo_after_crashes: int = 2
     failures_kept: int = 10
+    objective: float = 60.0
 
 
 DEFAULTS: Final = Defaults()

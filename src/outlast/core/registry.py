@@ -180,6 +180,13 @@ class Registry:
         names = (name_of(one), name_of(other))
         return names[0] == names[1] or (names[0] in self._names and self._names[names[0]] is self._names.get(names[1]))
 
+    def kinds_by_queue(self) -> dict[str, tuple[str, ...]]:
+        """Return the names of the kinds whose jobs go to each queue; none for a queue that is only declared."""
+        found: dict[str, list[str]] = {queue: [] for queue in self.queues}
+        for kind, declaration in self.declarations.items():
+            found[declaration.queue].append(kind)
+        return {queue: tuple(kinds) for queue, kinds in found.items()}
+
     def max_wait(self, declaration: Declaration) -> float | None:
         """Return the seconds within which a job of this kind must begin by the forecast."""
         return declaration.max_wait if declaration.max_wait is not None else self.queues[declaration.queue].max_wait

@@ -14,7 +14,7 @@ from outlast.core.exchanges.values import Binding, Exchange
 from outlast.core.guards.needs import Named, guard_names
 from outlast.core.ids import check_queue_name
 from outlast.core.limits import NO_LIMIT, Gcra, Limit, Rate, check_limits
-from outlast.core.policy import Retention
+from outlast.core.policy import DEFAULTS, Retention
 
 __all__ = ["ADJUSTABLE", "Queue", "Topology", "adjusted", "limits_of", "of_another_app", "variables_of"]
 
@@ -31,6 +31,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     default a tenth of the rate's count). per_key: the same for each key. weights: jobs per turn of a key; 1 for every
     key that is not named. needs: names of guards; while one of them is open, the jobs stay in the store.
     max_wait, a duration: an enqueue of this app is refused if its job would not begin within it, by core.forecast.
+    objective, a duration: how long a job should wait at most. It refuses nothing: metrics and alerts go by it.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     retention: Retention = field(default_factory=Retention)
     needs: tuple[str, ...] = ()
     max_wait: float | None = None
+    objective: float = DEFAULTS.objective
 
     if TYPE_CHECKING:
 
@@ -65,6 +67,7 @@ class Queue(Struct, frozen=True, kw_only=True):
             retention: Retention = ...,
             needs: Sequence[str | Named] = ...,
             max_wait: Duration | None = ...,
+            objective: Duration = ...,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -89,6 +92,9 @@ class Queue(Struct, frozen=True, kw_only=True):
             structs.force_setattr(self, "max_wait", seconds(self.max_wait, f"{owner}: max_wait"))
             if self.max_wait == 0:
                 raise ConfigurationError(f"{owner}: max_wait=0 would refuse jobs of a busy queue: give more, or None")
+        structs.force_setattr(self, "objective", seconds(self.objective, f"{owner}: objective"))
+        if self.objective == 0:
+            raise ConfigurationError(f"{owner}: objective=0 is missed by each job: give the seconds a job may wait")
 
     @property
     def gcra(self) -> Gcra | None:

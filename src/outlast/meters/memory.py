@@ -98,20 +98,29 @@ class Memory:
 
 
 class MemoryReader:
-    """Reads the shared memory of another process, which may be dead. The caller keeps the descriptor."""
+    """Reads the shared memory of another process, which may be dead. The caller keeps the descriptor.
+
+    broken: why the directory is not read any further, "" while it is: another release may have written it. Series that
+    were found before are still read.
+    """
 
     def __init__(self, fd: int) -> None:
         self._map = mmap.mmap(fd, _SIZE, prot=mmap.PROT_READ)
         self._at = 0
         self._metrics: list[Metric] = []
         self._series: list[_SeriesEntry] = []
+        self.broken = ""
 
     def read(self) -> list[Reading]:
         """Return the values of all series, but of gauges without a value.
 
         The numbers of one histogram may be of two moments, some counts apart, while their process is running.
         """
-        self._learn()
+        if not self.broken:
+            try:
+                self._learn()
+            except (ValueError, msgspec.MsgspecError) as error:
+                self.broken = str(error)
         found = []
         for each in self._series:
             metric = self._metrics[each.metric]
@@ -128,6 +137,8 @@ class MemoryReader:
     def _learn(self) -> None:
         """Read what the directory has beyond what is known of it."""
         (used,) = _USED.unpack_from(self._map, 0)
+        if used > _DIRECTORY:
+            raise ValueError(f"a directory of {used} bytes")
         start = _HEAD + 8 * _NUMBERS
         while self._at < used:
             (length,) = _LENGTH.unpack_from(self._map, start + self._at)
@@ -136,5 +147,13 @@ class MemoryReader:
             if isinstance(entry, _MetricEntry):
                 self._metrics.append(entry.metric)
             else:
+                self._check(entry)
                 self._series.append(entry)
             self._at += _LENGTH.size + length
+
+    def _check(self, entry: _SeriesEntry) -> None:
+        if 0 <= entry.metric < len(self._metrics):
+            size = size_of(self._metrics[entry.metric], entry.edges)
+            if 0 <= entry.at <= _NUMBERS - size:
+                return
+        raise ValueError(f"a series that is not in the memory: {entry}")

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakMethod, WeakSet, ref
 
 from outlast.meters.memory import Memory
-from outlast.meters.metric import MOST_EDGES, OTHER, Merging, Metric, Reading, label_value, size_of
+from outlast.meters.metric import (
+    MOST_EDGES,
+    OTHER,
+    Merging,
+    Metric,
+    MetricKind,
+    Reading,
+    buckets_of,
+    label_value,
+    size_of,
+    spread_again,
+)
 
 __all__ = ["Counter", "CountSeries", "Gauge", "GaugeSeries", "Histogram", "HistogramSeries", "Meters", "Summary"]
 
 S = TypeVar("S", bound="_Series")
 F = TypeVar("F", bound="_Family[Any]")
+
+_logger = logging.getLogger("outlast.meters")
 
 
 class _Series:
@@ -83,13 +96,16 @@ class HistogramSeries(_Series):
     __slots__ = ()
 
     def observe(self, *values: float) -> None:
-        """Add observations."""
-        meters, at, edges = self._meters, self.at, self.edges
+        """Add observations; many at once cost much less than one by one."""
+        if not values:
+            return
+        counts = buckets_of(values, self.edges)
+        meters = self._meters
         with meters.lock:
-            numbers = meters.numbers
-            for value in values:
-                numbers[at + bisect_left(edges, value)] += 1
-            numbers[at + len(edges) + 1] += sum(values)
+            at, numbers = self.at, meters.numbers
+            for bucket, count in counts:
+                numbers[at + bucket] += count
+            numbers[at + len(self.edges) + 1] += sum(values)
 
 
 class _Family(Generic[S]):
@@ -152,16 +168,18 @@ class Histogram(_Family[HistogramSeries]):
 class Meters:
     """All metrics of a process. `meters` is the one that the parts use; a test may have its own.
 
-    lock: held while a number changes, but that of a counter. numbers: where they are.
+    lock: held while a number changes, but that of a counter. It is reentrant: a signal handler or a finalizer may count
+    in the same thread meanwhile. numbers: where they are.
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self._memory = Memory()
         self.numbers = self._memory.numbers
         self._families: dict[str, _Family[Any]] = {}
         self._placed: list[tuple[Metric, _Series]] = []
         self._refreshers: list[Callable[[], Callable[[], object] | None]] = []
+        self._failed: list[object] = []
         _all.add(self)
 
     def counter(self, name: str, about: str, labels: Sequence[str] = (), *, most: int = 1000) -> Counter:
@@ -231,19 +249,58 @@ class Meters:
         self._refreshers.append(made)
 
     def refresh(self) -> None:
-        """Let all parts set their gauges."""
+        """Let all parts set their gauges. One that fails is logged once: it must not end what reads."""
         for made in list(self._refreshers):
             refresh = made()
             if refresh is None:
                 self._refreshers.remove(made)
-            else:
+                continue
+            try:
                 refresh()
+            except Exception:
+                if made not in self._failed:
+                    self._failed.append(made)
+                    _logger.exception("gauges could not be set")
+
+    # Between processes
+
+    def take(self) -> list[Reading]:
+        """Return what was counted since the last call, for `add` of another process; it begins at 0 here then.
+
+        Without gauges, and without what has counted nothing.
+        """
+        found = []
+        with self.lock:
+            for metric, series in self._placed:
+                values = tuple(self.numbers[series.at : series.at + size_of(metric, series.edges)])
+                if metric.kind != "gauge" and series.at and any(values):
+                    found.append(Reading(metric, series.labels, values, series.edges))
+                    for at, value in enumerate(values, series.at):
+                        self.numbers[at] -= value  # a counter may have grown meanwhile
+        return found
+
+    def add(self, readings: Iterable[Reading]) -> None:
+        """Count what `take` of another process has returned. Raise ValueError for a metric that is another one here."""
+        for each in readings:
+            family = self._declare(_FAMILIES[each.metric.kind](self, each.metric))
+            series = family._make(each.labels, each.edges)
+            values = spread_again(each.values, each.edges, series.edges)
+            with self.lock:
+                for at, value in enumerate(values, series.at):
+                    self.numbers[at] += value
 
     def forked(self) -> None:
         """Begin at 0 in a process that was forked from one that counts: what that has counted is its own."""
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self._move(Memory(), keep=False)
 
+
+_FAMILIES: Final[dict[MetricKind, Callable[[Meters, Metric], _Family[Any]]]] = {
+    "counter": lambda owner, metric: Counter(owner, metric, CountSeries),
+    "gauge": lambda owner, metric: Gauge(owner, metric, GaugeSeries),
+    "summary": lambda owner, metric: Summary(owner, metric, SummarySeries),
+    "histogram": lambda owner, metric: Histogram(owner, metric, HistogramSeries),
+}
 
 _all: Final[WeakSet[Meters]] = WeakSet()
 

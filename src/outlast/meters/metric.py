@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final, Literal
 
@@ -10,7 +11,18 @@ from msgspec import Struct
 
 from outlast.core.text import short
 
-__all__ = ["MOST_EDGES", "OTHER", "Merging", "Metric", "MetricKind", "Reading", "label_value", "size_of"]
+__all__ = [
+    "MOST_EDGES",
+    "OTHER",
+    "Merging",
+    "Metric",
+    "MetricKind",
+    "Reading",
+    "buckets_of",
+    "label_value",
+    "size_of",
+    "spread_again",
+]
 
 MetricKind = Literal["counter", "gauge", "histogram", "summary"]
 Merging = Literal["sum", "max"]
@@ -70,3 +82,32 @@ def label_value(text: object) -> str:
 def size_of(metric: Metric, edges: Sequence[float]) -> int:
     """Return how many numbers a series of this metric has."""
     return len(edges) + 2 if metric.kind == "histogram" else 2 if metric.kind == "summary" else 1
+
+
+def buckets_of(values: Sequence[float], edges: Sequence[float]) -> list[tuple[int, int]]:
+    """Return the buckets that these values are in, by number, with how many are in each. values: at least one."""
+    first, last = bisect_left(edges, min(values)), bisect_left(edges, max(values))
+    if first == last:
+        return [(first, len(values))]
+    ordered, before, found = sorted(values), 0, []
+    for bucket in range(first, last):
+        below = bisect_right(ordered, edges[bucket])
+        found.append((bucket, below - before))
+        before = below
+    return [*found, (last, len(values) - before)]
+
+
+def spread_again(values: Sequence[float], edges: Sequence[float], others: Sequence[float]) -> tuple[float, ...]:
+    """Return the values of a histogram for other edges: a bucket counts in the first one that reaches as high.
+
+    So how many are at most at an edge that both have stays the same. What is no histogram has no edges, and is
+    returned as it is.
+    """
+    if tuple(edges) == tuple(others):
+        return tuple(values)
+    found = [0.0] * (len(others) + 2)
+    for edge, count in zip(edges, values, strict=False):
+        found[bisect_left(others, edge)] += count
+    found[len(others)] += values[len(edges)]
+    found[-1] = values[-1]
+    return tuple(found)

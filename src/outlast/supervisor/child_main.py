@@ -26,6 +26,7 @@ from outlast.core.exitcodes import CLEAN, CONFIG, FAILED, STALLED, STORE
 from outlast.core.message import Holder
 from outlast.core.text import counted
 from outlast.core.urls import redact_url
+from outlast.meters import meters
 from outlast.observe.logs import log_as_asked, log_events_as_asked
 from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode, encode
 from outlast.worker.job_map import SharedJobMap
@@ -60,6 +61,7 @@ def main() -> None:
     """Import the app, work until stopped, and exit with a code of `exitcodes`."""
     ignore_stops()
     config = msgspec.json.decode(sys.argv[1].encode(), type=WorkerConfig)
+    _share_meters(config.meters_fd)
     try:
         app = _load(config.target)
         log_as_asked()
@@ -78,6 +80,20 @@ def main() -> None:
     else:
         code = _work(_SupervisedWorker(config, app))
     sys.exit(code)
+
+
+def _share_meters(fd: int) -> None:
+    """Count in memory that the supervisor reads, from now on, also after the end of this process. fd: below 0 for none.
+
+    What fails here costs the metrics of this process only.
+    """
+    if fd < 0:
+        return
+    try:
+        meters.share(fd)
+        os.close(fd)
+    except (OSError, ValueError) as error:
+        _logger.warning("the metrics of this worker process cannot be read: %s", error)
 
 
 def collect_less() -> None:
@@ -233,6 +249,9 @@ class _SupervisedWorker:
             recycle_memory=settings.recycle_memory,
             about=_about(runtime, config.queues),
             leases=runtime.store.broker.capabilities.leases,
+            app=runtime.app_name,
+            objectives={name: queue.objective for name, queue in runtime.registry.queues.items()},
+            kinds=runtime.registry.kinds_by_queue(),
         )
         writer.write(pack(encode(hello)))
         await worker.run(self._stop)

@@ -17,7 +17,8 @@ __all__ = ["SupervisorMessage", "QueueAlarm", "StopWorker", "WorkerHello", "Loss
 class WorkerConfig(Struct, frozen=True, kw_only=True):
     """The configuration of a worker process, without secrets: every user of the machine can read a command line.
 
-    supervisor: the pid of its supervisor, which may have ended before the worker can ask for it.
+    supervisor: the pid of its supervisor, which may have ended before the worker can ask for it. meters_fd: the memory
+    for its metrics; below 0 for none.
     """
 
     target: str
@@ -25,6 +26,7 @@ class WorkerConfig(Struct, frozen=True, kw_only=True):
     map_fd: int
     control_fd: int
     supervisor: int
+    meters_fd: int = -1
     queues: tuple[str, ...] | None = None
     concurrency: int | None = None
     threads: int | None = None
@@ -36,7 +38,8 @@ class WorkerHello(Struct, frozen=True, kw_only=True):
 
     about: the app and the store, for the log. leases: whether the supervisor keeps the leases of its jobs in the store.
 
-    queues: those that it consumes.
+    queues: those that it consumes. app: its name. objectives: seconds that a job should wait at most, and kinds: the
+    names of the kinds, by each queue that the app declares.
     recycle_*: replace the worker after so many jobs, at this age in seconds, above so many bytes; 0 for never.
     """
 
@@ -51,6 +54,9 @@ class WorkerHello(Struct, frozen=True, kw_only=True):
     recycle_memory: int = 0
     about: str = ""
     leases: bool = True
+    app: str = ""
+    objectives: dict[str, float] = {}
+    kinds: dict[str, tuple[str, ...]] = {}
 
 
 class Losses(Struct, frozen=True, tag="lost"):

@@ -20,6 +20,7 @@ from outlast.core.events import QueueUnattended
 from outlast.core.message import Fence, Holder
 from outlast.core.settlement import Lost
 from outlast.core.text import counted
+from outlast.meters.memory import MemoryReader, create_shared
 from outlast.supervisor.messages import (
     Losses,
     QueueAlarm,
@@ -91,6 +92,13 @@ class WorkerProcess:
         """Monotonic seconds of the first request to stop, 0 before."""
         self._clock = clock
         self._map_fd = SharedJobMap.create(0)
+        try:
+            meters_fd = create_shared()
+        except OSError:
+            os.close(self._map_fd)
+            raise
+        self.meters: Final = MemoryReader(meters_fd)
+        """What it counts; its owner closes it."""
         self._map: SharedJobMap | None = None
         self._killed_for: KillReason = ""
         self._overdue: frozenset[tuple[str, int]] = frozenset()
@@ -101,16 +109,24 @@ class WorkerProcess:
 
         def configure(fd: int) -> bytes:
             own = msgspec.structs.replace(
-                config, holder=self.holder.id, map_fd=self._map_fd, control_fd=fd, supervisor=os.getpid()
+                config,
+                holder=self.holder.id,
+                map_fd=self._map_fd,
+                control_fd=fd,
+                supervisor=os.getpid(),
+                meters_fd=meters_fd,
             )
             return encode(own)
 
         try:
-            module, fds = "outlast.supervisor.child_main", (self._map_fd,)
+            module, fds = "outlast.supervisor.child_main", (self._map_fd, meters_fd)
             self.child = Child(module, configure, fds=fds, own_session=True, directory=directory)
         except OSError:
             os.close(self._map_fd)
+            self.meters.close()
             raise
+        finally:
+            os.close(meters_fd)  # the reader and the child have their own
 
     @property
     def settings(self) -> WorkerHello | None:

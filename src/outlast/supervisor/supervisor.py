@@ -25,6 +25,9 @@ from outlast.core.exitcodes import CLEAN, CONFIG, CRASHING, STORE
 from outlast.core.store.broker import Broker
 from outlast.core.store.store import Store
 from outlast.core.text import counted
+from outlast.meters import meters
+from outlast.meters.metric import Reading
+from outlast.observe.aggregate import ProcessReadings
 from outlast.supervisor.blame import LAST_CALL, release_within, tell_requeued
 from outlast.supervisor.links import open_link, still_in_place, tell_failure
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
@@ -32,7 +35,7 @@ from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, 
 from outlast.supervisor.replacements import Replacements
 from outlast.supervisor.replica import WorkerReplica
 from outlast.worker.consumer_watch import ConsumerWatch
-from outlast.worker.store_link import StoreLink
+from outlast.worker.store_link import RENEWAL, StoreLink
 
 __all__ = ["Supervisor"]
 
@@ -41,7 +44,6 @@ _logger = logging.getLogger("outlast.supervisor")
 _CHECK: Final = 0.25
 _GIVE_UP: Final = 5
 _MARGIN: Final = 10.0
-_RENEWAL: Final = "the renewal of leases"
 
 
 class Supervisor:
@@ -95,6 +97,7 @@ class Supervisor:
         self._clock: Clock = SystemClock()
         self._rng = Random()  # noqa: S311 - spreads retries, guards nothing
         self._processes: set[WorkerProcess] = set()
+        self._readings = ProcessReadings(meters.read)
         self._replicas: list[WorkerReplica] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._link: StoreLink | None = None
@@ -170,6 +173,15 @@ class Supervisor:
         """The pids of the living worker processes."""
         return [process.child.pid for process in self._processes]
 
+    @property
+    def app(self) -> WorkerHello | None:
+        """What the last worker that came up has told of its app; None before."""
+        return self._hello
+
+    def readings(self) -> list[Reading]:
+        """Return the metrics of this process and all its workers; of those that have ended all but the gauges."""
+        return self._readings.read()
+
     def over(self) -> bool:
         """Whether it is stopping."""
         return self._over.is_set()
@@ -209,6 +221,7 @@ class Supervisor:
         """Start a worker process; raise OSError."""
         process = WorkerProcess(self._config, self._clock, self._rng, self._directory)
         self._processes.add(process)
+        self._readings.started(process.meters)
         task = asyncio.get_running_loop().create_task(self._run_process(process))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -226,6 +239,7 @@ class Supervisor:
         try:
             ended = await process.run()
         finally:
+            self._readings.ended(process.meters)
             await cancel(greeting)
             self._processes.discard(process)
         process.ended.set_result(ended)
@@ -288,12 +302,12 @@ class Supervisor:
 
     async def _renew(self, link: StoreLink, process: WorkerProcess, lease: float) -> None:
         try:
-            extend = link.once(lambda store: store.broker.extend(process.holder, lease=lease), what=_RENEWAL)
+            extend = link.once(lambda store: store.broker.extend(process.holder, lease=lease), what=RENEWAL)
             process.send_losses(await extend)
         except StoreMoved:
             return  # the worker finds out too, and stops
         except StoreError as error:
-            link.tell(_RENEWAL, error)
+            link.tell(RENEWAL, error)
         except Exception:  # of whatever kind: the jobs of all workers would run elsewhere too
             _logger.exception("the lease of worker %d could not be renewed", process.child.pid)
 

@@ -151,8 +151,9 @@ class Budget:
         group = run.group
         group.taken -= 1
         self.taken -= 1
-        group.run_time.add(now - run.started)
-        self.loads.ended(run.delivery.message.queue, now - run.started)
+        took = run.took = now - run.started
+        group.run_time.add(took)
+        self.loads.ended(run.delivery.message.queue, took)
 
     def leave(self, run: Run) -> None:
         """Count a run that waits for the object store after its end: its hard deadline is over, and no one kills it."""

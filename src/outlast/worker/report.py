@@ -26,6 +26,7 @@ from outlast.worker.failures import handler_frames
 from outlast.worker.follow_ups import NONE, Absent
 from outlast.worker.ports import RuntimePort
 from outlast.worker.run import Run
+from outlast.worker.tally import RunTally
 
 __all__ = ["FailedRun", "Reporter", "Superseded"]
 
@@ -55,15 +56,16 @@ class Reporter:
 
     A log line names the job and the error, never an argument. The record of a failed run has its exception as
     `exc_info`, and each record has the attributes `job`, `queue`, `kind` and `attempt`.
-    wants_starts, wants_ends: whether the app observes starts of runs, and successful ends.
+    wants_starts, wants_ends: whether the app observes starts of runs, and successful ends. tally: counts the runs.
     """
 
-    def __init__(self, runtime: RuntimePort) -> None:
+    def __init__(self, runtime: RuntimePort, tally: RunTally | None = None) -> None:
         self.wants_starts = bool(runtime.observers.of(JobStarted))
         self.wants_ends = bool(runtime.observers.of(JobEnded)) or bool(runtime.observers.of(JobEnqueued))
         self._emit = runtime.emit
         self._clock = runtime.clock
         self._same_kind = runtime.registry.same_kind
+        self._tally = tally
         self._unknown: set[str] = set()
         self._outages: dict[str, float] = {}
 
@@ -76,6 +78,8 @@ class Reporter:
 
     def settled(self, batch: Sequence[EndedRun], superseded: Superseded = frozenset(), absent: Absent = NONE) -> None:
         """Report recorded settlements, and the superseded runs among them. absent: follow-ups that were not stored."""
+        if self._tally is not None:
+            self._tally.settled(batch, superseded)
         for run, settlement in batch:
             if superseded and (run.delivery.fence.id, run.delivery.fence.token) in superseded:
                 self.superseded(run)
@@ -149,6 +153,8 @@ class Reporter:
     def superseded(self, run: Run) -> None:
         """Report that a run was superseded."""
         message = run.delivery.message
+        if self._tally is not None:
+            self._tally.superseded(message.queue)
         text = "was superseded in attempt %d: the result of this run is dropped"
         self._log(logging.WARNING, run, text, run.delivery.attempt)
         self._emit(JobLost(message.id, message.queue, trace_of(message)))

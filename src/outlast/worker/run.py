@@ -145,7 +145,8 @@ def run_plans(runtime: RuntimePort, groups: Mapping[Mode, SlotGroup[Run]]) -> di
 class Run:
     """One delivery on its way through the worker.
 
-    claimed, started, deadline: monotonic seconds, 0 for none. stop: why the worker stops the run, None if it does not.
+    claimed, started, deadline: monotonic seconds, 0 for none. took: seconds until its slot was free, 0 before.
+    cpu: seconds, as far as they were measured. stop: why the worker stops the run, None if it does not.
     error: what it raised in this process, for the log; None also when that cannot be formatted or is redacted.
     """
 
@@ -159,6 +160,8 @@ class Run:
     begun: bool = False
     """Its handler may have been called: a job that is isolated begins when its child process has it."""
     started: float = 0.0
+    took: float = 0.0
+    cpu: float = 0.0
     deadline: float = 0.0
     map_index: int = -1
     stop: StopReason | None = None
@@ -192,7 +195,8 @@ class Run:
         return max(0.0, self.deadline - self.host.clock.monotonic()) if self.deadline else None
 
     def used(self, cpu: float) -> None:
-        """Record the CPU seconds of the run, unless they are too few to keep; from any thread."""
+        """Record the CPU seconds of the run, in its record unless they are too few to keep; from any thread."""
+        self.cpu = cpu
         if cpu >= WORTH_KEEPING:
             self.usage = Usage(cpu, self.host.clock.monotonic() - self.started)
 

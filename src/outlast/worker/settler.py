@@ -108,16 +108,21 @@ class Settler:
         return superseded
 
     async def _one_by_one(self, batch: list[EndedRun], error: Exception) -> Superseded:
-        """Settle each run in its own call: one settlement that the store cannot take must not block the others."""
+        """Settle each run in its own call: one settlement that the store cannot take must not block the others.
+
+        The batch then has what was settled instead, for those who count and tell it.
+        """
         if len(batch) > 1:
             superseded: set[tuple[str, int]] = set()
-            for entry in batch:
+            for place, entry in enumerate(batch):
                 try:
                     superseded |= await self._retry(functools.partial(_keep, [], [entry[1]]))
                 except StoreError:
                     raise
                 except Exception as single:
-                    superseded |= await self._one_by_one([entry], single)
+                    alone = [entry]
+                    superseded |= await self._one_by_one(alone, single)
+                    batch[place] = alone[0]
             return frozenset(superseded)
         run, settlement = batch[0]
         _logger.error(
@@ -129,6 +134,7 @@ class Settler:
         )
         at, why = self._link.clock.time() + _UNKEPT_PAUSE, "its settlement could not be kept"
         again = Release(settlement.fence, at=at, why=why, begun=run.begun)
+        batch[0] = (run, again)
         return await self._retry(functools.partial(_keep, [], [again]))
 
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from random import Random
+from time import monotonic
 from typing import Final, TypeVar
 
 from outlast.aio.tasks import cancel
@@ -14,14 +15,22 @@ from outlast.core.backoff import Exponential
 from outlast.core.clock import Clock
 from outlast.core.errors import StoreCorrupt, StoreError, StoreMoved
 from outlast.core.store.store import Store
+from outlast.meters.metric import OTHER
+from outlast.worker.metrics import CALL_SECONDS
 from outlast.worker.outages import Outages, StoreStalled
 
-__all__ = ["StoreLink", "StoreStalled"]
+__all__ = ["RENEWAL", "StoreLink", "StoreStalled"]
 
 T = TypeVar("T")
 
 _logger = logging.getLogger("outlast.worker")
 _PAUSE: Final = Exponential(base=0.1, cap=2.0)
+RENEWAL: Final = "the renewal of leases"
+_OPERATIONS: Final = {
+    **{name: name for name in ("settle", "claim", "forfeit", "open", "once")},
+    RENEWAL: "renew",
+}
+"""What the metrics call the calls that have a series of their own."""
 
 
 class StoreLink:
@@ -56,13 +65,15 @@ class StoreLink:
         """
         if self.moved is not None:
             raise StoreMoved(self.moved)
-        store = self.store
+        store, began = self.store, monotonic()
         task = asyncio.ensure_future(call(store))
         try:
             await asyncio.wait((task,), timeout=wait + self.patience)
         except asyncio.CancelledError:
             await cancel(task)
             raise
+        if not wait:
+            CALL_SECONDS.of(_OPERATIONS.get(what, OTHER)).observe(monotonic() - began)
         if not task.done():
             task.cancel()
             await self._replace(store, wait + self.patience)

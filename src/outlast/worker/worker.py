@@ -42,6 +42,8 @@ from outlast.worker.scheduling import scheduler_of
 from outlast.worker.settler import Settler, Settlers
 from outlast.worker.stopper import RunStopper
 from outlast.worker.store_link import StoreLink
+from outlast.worker.tally import RunTally
+from outlast.worker.worker_gauges import WorkerGauges
 
 if TYPE_CHECKING:
     from outlast.worker.gates import Gates
@@ -127,6 +129,7 @@ class Worker:
         self._orphaned = asyncio.Event()
         self._failed: asyncio.Future[None] | None = None
         self._stopper: RunStopper | None = None
+        self._tally = RunTally(runtime.registry, runtime.clock, self.queues)
         self._drain_until = 0.0
 
     def _find(self, target: str | None, imports: Sequence[str]) -> AppSource | None:
@@ -159,7 +162,12 @@ class Worker:
         self._runtime.emit(event)
 
     def lose(self, losses: Sequence[Lost]) -> None:
-        """Stop the runs that were superseded or cancelled."""
+        """Stop the runs that were superseded or cancelled, as the renewal of the lease has told."""
+        if any(each.why == "superseded" for each in losses):
+            self._tally.lapsed()
+        self._lost(losses)
+
+    def _lost(self, losses: Sequence[Lost]) -> None:
         if self._stopper is not None:
             self._stopper.lost(losses)
 
@@ -194,8 +202,8 @@ class Worker:
         scheduler = await scheduler_of(self._runtime, link)
         self._failed = asyncio.get_running_loop().create_future()
         pool = ProcessPool(self._source, size=self._process_slots)
-        notes = NoteKeeper(link, self.lose)
-        report = Reporter(self._runtime)
+        notes = NoteKeeper(link, self._lost)
+        report = Reporter(self._runtime, self._tally)
         budget = Budget(
             self._runtime,
             concurrency=self._concurrency,
@@ -209,7 +217,7 @@ class Worker:
 
         settler = Settlers(make_settler) if offered.spread else make_settler()
         gates = self._gates(budget, link)
-        effects = EffectKeeper(functools.partial(link.retry, "once"), self.lose)
+        effects = EffectKeeper(functools.partial(link.retry, "once"), self._lost)
         executor = Executor(
             self._runtime,
             budget,
@@ -269,8 +277,9 @@ class Worker:
     async def _start_background(self, stack: contextlib.AsyncExitStack, link: StoreLink, budget: Budget) -> None:
         """Start the tasks that run until the last job is settled."""
         leases = link.store.broker.capabilities.leases
-        if self._job_map is not None:
-            self._run_in_background(stack, self._beat(self._job_map, budget), "outlast beat")
+        gauges = WorkerGauges(budget, self._runtime.app_name)
+        stack.callback(gauges.close)
+        self._run_in_background(stack, self._beat(gauges, budget), "outlast beat")
         if leases and self._job_map is None:
             await self._renew(stack, link)
         elif leases:
@@ -324,9 +333,11 @@ class Worker:
         if self._job_map is not None:
             self._job_map.beat(self._runtime.clock.monotonic(), budget.finished, ready=True)
 
-    async def _beat(self, job_map: SharedJobMap, budget: Budget) -> None:
+    async def _beat(self, gauges: WorkerGauges, budget: Budget) -> None:
         while True:
-            job_map.beat(self._runtime.clock.monotonic(), budget.finished, ready=True)
+            if self._job_map is not None:
+                self._job_map.beat(self._runtime.clock.monotonic(), budget.finished, ready=True)
+            gauges.beat(_BEAT)
             await asyncio.sleep(_BEAT)
 
     async def _work(self, stop: asyncio.Event, claiming: Coroutine[Any, Any, None]) -> None:

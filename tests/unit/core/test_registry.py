@@ -117,6 +117,9 @@ def test_a_queue_twice_must_say_the_same() -> None:
         ({"name": "q", "max_depth": "10"}, "max_depth='10'"),
         ({"name": "q", "max_depth": 1.5}, "max_depth=1.5"),
         ({"name": "q", "retention": 3600}, "retention=3600"),
+        ({"name": "q", "objective": 0}, "objective=0 is missed by each job"),
+        ({"name": "q", "objective": None}, "objective=None: give seconds"),
+        ({"name": "q", "objective": float("nan")}, "objective=nan: give seconds"),
     ],
 )
 def test_a_queue_refused(wrong: dict[str, Any], named: str) -> None:
@@ -127,6 +130,19 @@ def test_a_queue_refused(wrong: dict[str, Any], named: str) -> None:
 def test_a_queue_has_the_default_retention() -> None:
     assert Queue(name="q").retention == Retention()
     assert Queue(name="q", max_depth=1).max_depth == 1
+
+
+def test_an_objective_is_a_duration_of_60_s_by_default() -> None:
+    assert Queue(name="q").objective == 60.0
+    assert Queue(name="q", objective="5m").objective == 300.0
+
+
+def test_the_kinds_of_each_queue_are_told_by_their_names() -> None:
+    registry = Registry()
+    for kind, queue in (("send", "mail"), ("look", "mail"), ("render", "pdf")):
+        registry.add(declared(kind, queue))
+    registry.add_queue(Queue(name="empty"))
+    assert registry.kinds_by_queue() == {"mail": ("send", "look"), "pdf": ("render",), "empty": ()}
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ import os
 import threading
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from outlast.meters import Meters
 from outlast.meters.memory import MemoryReader, create_shared
-from outlast.meters.metric import Metric, Reading
+from outlast.meters.metric import Metric, Reading, spread_again
 
 
 @pytest.fixture
@@ -189,3 +190,74 @@ def test_a_name_is_declared_once() -> None:
         own.gauge("open", "Closed.")
     with pytest.raises(ValueError, match="labels"):
         own.gauge("open", "Open.").of("mail")
+
+
+def test_many_observations_at_once_count_as_one_by_one() -> None:
+    """At an edge, below the first, above the last, all in one bucket."""
+    edges = (0.5, 1, 2.5, 10)
+    for values in ([0.5, 1, 1, 2.5, 10, 11], [0.1] * 5, [20.0], [0.6, 0.7, 9.0], [-1, 3], [10, 0.5]):
+        own, other = Meters(), Meters()
+        own.histogram("took", "Took.", edges=edges).of().observe(*values)
+        for each in values:
+            other.histogram("took", "Took.", edges=edges).of().observe(each)
+        assert found(own.read(), "took") == pytest.approx(found(other.read(), "took"))
+        assert sum(found(own.read(), "took") or ()) == pytest.approx(len(values) + sum(values))
+    own.histogram("took", "Took.", edges=edges).of().observe()
+    assert sum(found(own.read(), "took") or ()) == 2 + 10.5
+
+
+def test_a_histogram_for_other_edges_keeps_its_total_and_what_both_can_tell() -> None:
+    assert spread_again((1, 2, 3, 99.5), (1, 10), (1, 10)) == (1, 2, 3, 99.5)
+    assert spread_again((1, 2, 3, 99.5), (1, 10), (1, 5, 10)) == (1, 0, 2, 3, 99.5)
+    assert spread_again((1, 2, 3, 99.5), (1, 10), (5,)) == (1, 5, 99.5)
+    assert spread_again((7.0,), (), ()) == (7.0,)
+
+
+def test_what_one_process_has_counted_is_taken_once_and_added_in_another() -> None:
+    child, own = Meters(), Meters()
+    for each in (child, own):
+        each.counter("seen_total", "Seen.", ("queue",)).of("mail").add(2)
+    child.gauge("open", "Open.").of().set(3)
+    child.counter("never_total", "Never.").of()
+    child.summary("spent", "Spent.").of().observe(1.5, 2)
+    child.histogram("took", "Took.", edges=(1, 10)).of().observe(0.5, 11)
+    own.histogram("took", "Took.", edges=(1, 10)).with_edges((5,))
+    sent = msgspec.json.decode(msgspec.json.encode(child.take()), type=list[Reading])
+    own.add(sent)
+    assert child.take() == []
+    assert found(own.read(), "seen_total", "mail") == (4,)
+    assert found(own.read(), "spent") == (2, 1.5)
+    assert found(own.read(), "took") == (1, 1, 11.5)
+    assert found(own.read(), "open") is None
+    assert found(own.read(), "never_total") is None
+    assert found(child.read(), "open") == (3,)
+    child.counter("seen_total", "Seen.", ("queue",)).of("mail").add()
+    own.add(child.take())
+    assert found(own.read(), "seen_total", "mail") == (5,)
+    with pytest.raises(ValueError, match="twice"):
+        own.add([Reading(Metric(name="seen_total", kind="counter", help="Other."), (), (1.0,))])
+
+
+def test_a_part_that_cannot_set_its_gauges_is_told_once_and_harms_no_reading(caplog: pytest.LogCaptureFixture) -> None:
+    own = Meters()
+
+    def fails() -> None:
+        raise RuntimeError("a fault")
+
+    def works() -> None:
+        own.gauge("open", "Open.").of().add(1)
+
+    own.before_reading(fails)
+    own.before_reading(works)
+    assert found(own.read(), "open") == (1,)
+    assert found(own.read(), "open") == (2,)
+    assert caplog.messages == ["gauges could not be set"]
+
+
+def test_code_that_interrupts_a_count_may_count_itself() -> None:
+    """As a finalizer or a signal handler does, in the same thread."""
+    own = Meters()
+    series = own.counter("seen_total", "Seen.").of()
+    with own.lock:
+        series.add()
+    assert found(own.read(), "seen_total") == (1,)

@@ -7,6 +7,7 @@ import logging
 from random import Random
 from typing import Any
 
+import psutil
 import pytest
 
 from outlast.aio.children import how_ended
@@ -15,8 +16,9 @@ from outlast.brokers.memory import MemoryStore
 from outlast.core.message import Failure, Fence, Holder
 from outlast.core.settlement import Finish, Reschedule
 from outlast.core.store.store import Store
-from outlast.supervisor import blame
+from outlast.supervisor import blame, process
 from outlast.supervisor.blame import release, release_jobs_of, release_within
+from outlast.supervisor.messages import WorkerConfig
 from outlast.supervisor.process import ProcessExit
 from outlast.supervisor.replica import restart_delay
 from outlast.worker.job_map import CLAIMED, ENDED, STARTED, JobEntry
@@ -94,3 +96,16 @@ def test_an_overdue_job_is_told_why_its_process_was_killed() -> None:
 def test_restarts_come_at_once_and_back_off_to_five_seconds() -> None:
     assert [restart_delay(n) for n in (-1, 0, 1, 2, 3)] == [0.0, 0.0, 0.2, 0.4, 0.8]
     assert restart_delay(100) == 5.0
+
+
+async def test_a_process_that_cannot_start_leaves_no_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(process, "Child", fails)
+    config = WorkerConfig(target="main:shop", holder="", map_fd=-1, control_fd=-1, supervisor=0)
+    before = psutil.Process().num_fds()
+    for _ in range(3):
+        with pytest.raises(OSError, match="no more processes"):
+            process.WorkerProcess(config, SystemClock(), Random(1))
+    assert psutil.Process().num_fds() == before

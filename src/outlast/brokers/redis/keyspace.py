@@ -46,14 +46,13 @@ _told: Final = ToldOnce()
 STEP: Final = 250
 """Keys of one step: it blocks the server for some milliseconds."""
 _queue: Final = msgspec.json.Decoder(Queue).decode
+_NO_LIMITS: Final = frozenset(("name", "needs", "max_wait", "objective"))
 
 
 def limits_of(queue: Queue) -> bytes:
     """Return the limits and the retention of a queue, packed for the scripts (L_ in lua/clock.lua)."""
     # Without what no limit depends on: older code must find its own declarations unchanged.
-    form = {
-        field: value for field, value in structs.asdict(queue).items() if field not in ("name", "needs", "max_wait")
-    }
+    form = {field: value for field, value in structs.asdict(queue).items() if field not in _NO_LIMITS}
     each, gcra, each_gcra, kept = queue.per_key, queue.gcra, queue.per_key.gcra, queue.retention
     values = (
         queue.max_depth,

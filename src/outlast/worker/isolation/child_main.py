@@ -24,6 +24,7 @@ from outlast.core.exitcodes import FAILED
 from outlast.core.message import Delivery, Fence, Usage
 from outlast.core.registry import Declaration
 from outlast.core.settlement import Settlement
+from outlast.meters import meters
 from outlast.resilience.deadlines import ends_at
 from outlast.resilience.passes import GivenProbe, Pass, RampPass, with_passes
 from outlast.worker.app_source import load_source
@@ -114,6 +115,8 @@ class _ChildRunHost:
         self.check_progress = composer.check_progress
         self._check_once = composer.check_once
         self._channel = channel
+        self.meter = ProcessMeter()
+        """Of the last run."""
 
     def noted(self, run: Run) -> None:
         """Send the notes to the worker, which saves them."""
@@ -186,7 +189,8 @@ def _run_each(channel: _ParentChannel, composer: ComposerPort, failed: str) -> N
             continue
         assert runs is not None  # the set-up of the logs comes first
         settlement, left = runs.call(functools.partial(_run_task, message, declaration, composer, host))
-        channel.send(RunReport.of(settlement, resident_bytes(process), left))
+        used, counted = host.meter.cpu(), meters.take()
+        channel.send(RunReport.of(settlement, resident_bytes(process), left, used, counted))
 
 
 def _run_task(
@@ -205,6 +209,7 @@ def _run_task(
     run.deadline = task.deadline
     ends_at(run.remaining)
     began, meter = monotonic(), ProcessMeter()
+    host.meter = meter
     if task.probes or task.ramps:
         passes: dict[str, Pass] = {
             **dict.fromkeys(task.ramps, RampPass()),

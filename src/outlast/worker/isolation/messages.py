@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -11,6 +11,7 @@ from msgspec import Raw, Struct, structs
 from outlast.core.guards.answers import CallOutcome
 from outlast.core.message import Fence, Message
 from outlast.core.settlement import Finish, Park, Release, Reschedule, Settlement
+from outlast.meters.metric import Reading
 from outlast.worker.app_source import AppSource
 
 __all__ = [
@@ -149,20 +150,28 @@ class KindMissing(Struct, frozen=True, tag="missing"):
 
 
 class RunReport(Struct, frozen=True, tag="report"):
-    """The settlement of a run. resident: the child's memory in bytes. left: what the next run must not find in it."""
+    """The settlement of a run. resident: the child's memory in bytes. left: what the next run must not find in it.
+
+    cpu: seconds of the run. counted: what the child has counted since its last report.
+    """
 
     resident: int
     end: Finish | Reschedule | Release
     result: Raw = Raw(b"null")
     left: str = ""
+    cpu: float = 0.0
+    counted: tuple[Reading, ...] = ()
 
     @classmethod
-    def of(cls, settlement: Settlement, resident: int, left: str = "") -> RunReport:
+    def of(
+        cls, settlement: Settlement, resident: int, left: str = "", cpu: float = 0.0, counted: Sequence[Reading] = ()
+    ) -> RunReport:
         """Return the report of a settlement. Its result is beside it: msgspec decodes `Raw | None` only as None."""
         assert not isinstance(settlement, Park)
         if isinstance(settlement, Finish) and settlement.result is not None:
-            return cls(resident, structs.replace(settlement, result=None), settlement.result, left)
-        return cls(resident, settlement, left=left)
+            bare = structs.replace(settlement, result=None)
+            return cls(resident, bare, settlement.result, left, cpu, tuple(counted))
+        return cls(resident, settlement, left=left, cpu=cpu, counted=tuple(counted))
 
     def settlement(self, fence: Fence) -> Settlement:
         """Return the settlement with the fence of the worker's delivery, which the child does not have."""

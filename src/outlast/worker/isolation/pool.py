@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 import msgspec
@@ -17,6 +17,8 @@ from outlast.aio.frames import pack, read_frame
 from outlast.core.decide import UNRUNNABLE, Crashed, Outcome, Unrunnable
 from outlast.core.message import Failure
 from outlast.core.settlement import Release, Settlement
+from outlast.meters import meters
+from outlast.meters.metric import Reading
 from outlast.worker.app_source import AppSource
 from outlast.worker.isolation.child_effects import answer_effects
 from outlast.worker.isolation.fork_client import ForkedChild, ForkServer
@@ -290,6 +292,9 @@ class ProcessPool:
             child.retire()
         if child.run is not None:
             self._unrunnable.pop(child.run.delivery.message.id, None)
+        _count(report.counted)
+        if child.run is not None:
+            child.run.cpu = report.cpu
         if child.run is not None and child.run.stop is None:
             child.finish(None, report.settlement(child.run.delivery.fence))
         elif child.run is not None:
@@ -344,6 +349,14 @@ class ProcessPool:
             text = f"its process died during the run ({how_ended(code)})"
             failure = Failure(run.delivery.attempt, run.host.clock.time(), "Crashed", text)
             child.finish(Crashed(failure, child.solo), None)
+
+
+def _count(readings: Sequence[Reading]) -> None:
+    """Count what a child process has counted. What cannot be counted is left out: the report of a run is worth more."""
+    try:
+        meters.add(readings)
+    except ValueError as error:
+        _logger.debug("what a child process has counted is left out: %s", error)
 
 
 def _later(run: Run, seconds: float, why: str) -> Release:

@@ -54,7 +54,7 @@ def test_a_plain_job_is_its_arguments_and_little_more() -> None:
 
 
 def test_limits_tell_queues_apart_by_what_holds_and_not_by_their_names() -> None:
-    assert limits_of(Queue(name="a")) == limits_of(Queue(name="b"))
+    assert limits_of(Queue(name="a")) == limits_of(Queue(name="b", objective=5))
     assert limits_of(Queue(name="a", rate="2/8s")) != limits_of(Queue(name="a", rate="1/4s"))
     assert limits_of(Queue(name="a", weights={"x": 1, "y": 2})) == limits_of(Queue(name="a", weights={"y": 2, "x": 1}))
 
