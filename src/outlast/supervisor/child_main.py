@@ -159,6 +159,9 @@ class _SupervisedWorker:
         return code
 
     async def _run(self, writer: asyncio.StreamWriter) -> int:
+        head = SharedJobMap(self._config.map_fd, 0)
+        head.opens()
+        head.close()
         try:
             runtime = await self._open()
             if runtime is not None:
@@ -232,6 +235,8 @@ class _SupervisedWorker:
             recycle_memory=settings.recycle_memory,
             about=_about(runtime, config.queues),
             leases=runtime.store.broker.capabilities.leases,
+            app=runtime.app_name,
+            listen=settings.listen,
         )
         writer.write(pack(encode(hello)))
         await worker.run(self._stop)

@@ -36,7 +36,7 @@ class WorkerHello(Struct, frozen=True, kw_only=True):
 
     about: the app and the store, for the log. leases: whether the supervisor keeps the leases of its jobs in the store.
 
-    queues: those that it consumes.
+    queues: those that it consumes. app: its name. listen: the address of the setting, "" for none.
     recycle_*: replace the worker after so many jobs, at this age in seconds, above so many bytes; 0 for never.
     """
 
@@ -51,6 +51,8 @@ class WorkerHello(Struct, frozen=True, kw_only=True):
     recycle_memory: int = 0
     about: str = ""
     leases: bool = True
+    app: str = ""
+    listen: str = ""
 
 
 class Losses(Struct, frozen=True, tag="lost"):
