@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Final
@@ -94,7 +95,7 @@ class PageServer:
             try:
                 sock = await asyncio.to_thread(_listening, host, port)
             except OSError as error:
-                why = error.strerror or str(error)
+                why = _why(error)
                 if why != told:
                     told = why
                     _logger.error(  # noqa: TRY400 - the line is for the operator
@@ -211,6 +212,11 @@ async def _request(connection: h11.Connection, reader: asyncio.StreamReader) -> 
 
 def _failed(status: int, why: str) -> PageReply:
     return PageReply(status, f'{{"error":"{why}"}}'.encode())
+
+
+def _why(error: OSError) -> str:
+    """Return the reason alone: asyncio and socket add the address to it, and each in its own words."""
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or str(error)
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -134,6 +134,9 @@ class SupervisorHealth:
             return await self._stats(queues)
         except (StoreError, TimeoutError):
             return {}
+        except Exception:  # of whatever kind: an answer that no one understands is none
+            _logger.exception("the counts of the queues could not be read, no worker counts as frozen")
+            return {}
 
     async def _answer_locally(self) -> None:
         async with answering(self.answer, self._socket_path) as path:

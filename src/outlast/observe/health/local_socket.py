@@ -38,7 +38,7 @@ async def answering(answers: Answers, path: str | None = None) -> AsyncIterator[
     """
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, ValueError, TimeoutError):
+        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             async with asyncio.timeout(_PATIENCE):
                 question = (await reader.readuntil(b"\n")).decode(errors="replace").strip()
                 writer.write(_line(answers(question)))
