@@ -79,10 +79,10 @@ async def scale_of(stats: StatsOf, query: Mapping[str, Sequence[str]], processes
         return 400, {"error": "name the queue, such as /autoscale?queue=mail"}
     try:
         within = seconds(_number(query, "within", WITHIN), "within")
-        processes = int(_number(query, "processes", processes))
-    except (ConfigurationError, ValueError) as error:
+    except ConfigurationError as error:
         return 400, {"error": str(error)}
-    if not (within > 0 and 1 <= processes <= _MOST_PROCESSES):
+    number = _number(query, "processes", processes)
+    if within <= 0 or not isinstance(number, int | float) or not 1 <= number <= _MOST_PROCESSES:
         return 400, {"error": "within is more than 0 seconds, processes a whole number from 1 on"}
     try:
         found = await stats(queues)
@@ -91,7 +91,7 @@ async def scale_of(stats: StatsOf, query: Mapping[str, Sequence[str]], processes
     missing = [queue for queue in queues if queue not in found]
     if missing:
         return 404, {"error": f"the store has no queue {missing[0]!r}"}
-    scale: Scale = replicas_for({queue: found[queue] for queue in queues}, within=within, processes=processes)
+    scale: Scale = replicas_for({queue: found[queue] for queue in queues}, within=within, processes=int(number))
     return 200, msgspec.to_builtins(scale)
 
 
