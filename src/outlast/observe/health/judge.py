@@ -69,7 +69,7 @@ def is_started(seen: ServiceView) -> HealthAnswer:
 def is_ready(seen: ServiceView) -> HealthAnswer:
     """Return whether it consumes. A guard that holds a queue is told, and does not count: the queue waits for it."""
     consuming = [each for each in seen.workers if each.state == "consuming"]
-    working = [each for each in consuming if not each.away and each.due < CONSUMES]
+    working = [each for each in consuming if not each.away and each.due < CONSUMES and each.pid not in seen.frozen]
     away = sum(each.away for each in consuming)
     shut = sorted({queue for each in consuming for queue in each.shut})
     checks = (

@@ -25,6 +25,8 @@ _PATIENCE: Final = 5.0
 """Seconds that a client has for its question, and to read the answer."""
 _LONGEST: Final = 64
 _LONGEST_LINE: Final = 1000
+_LONGEST_PATH: Final = 96
+"""Bytes of a path; with what `_bound` adds to it, the systems allow 103 or 107."""
 
 Answers = Callable[[str], HealthAnswer | None]
 
@@ -104,8 +106,12 @@ def _free_place() -> str:
     reason = OSError("no folder")
     for folder in folders():
         try:
+            path = f"{folder}/{name_of(os.getpid(), uuid4().hex[:8])}"
+            if len(os.fsencode(path)) > _LONGEST_PATH:
+                reason = OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+                continue
             if made_folder(folder) and os.access(folder, os.W_OK):
-                return f"{folder}/{name_of(os.getpid(), uuid4().hex[:8])}"
+                return path
             reason = PermissionError(f"{folder} is not this user's own, or others may write it")
         except OSError as error:
             reason = error

@@ -70,6 +70,10 @@ def test_a_frozen_worker_is_a_reason_to_restart_and_the_answer_says_why() -> Non
     )
 
 
+def test_a_frozen_worker_is_not_ready_however_short_the_patience() -> None:
+    assert not is_ready(view(but(WELL, due=7.0), frozen={8: ("mail",)})).ok
+
+
 def test_a_service_that_drains_lives_and_is_not_ready() -> None:
     drains = view(but(FROZEN, state="draining"), stopping=True, frozen={7: ("mail",)})
     assert [(each.ok, each.state) for each in (is_live(drains), is_ready(drains), is_started(drains))] == [

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -196,6 +197,16 @@ async def test_without_a_place_for_the_socket_the_rest_goes_on(
     (line,) = caplog.messages
     assert line.startswith("there is no socket for `outlast health`, which will fail; jobs run all the same: ")
     assert line.endswith("make one of these folders writable, or name a socket with --health-socket")
+
+
+async def test_a_folder_whose_name_is_too_long_for_a_socket_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TemporaryDirectory(prefix="oh-", dir="/tmp") as short:
+        monkeypatch.setattr(local_socket, "folders", lambda: (f"{tmp_path}/{'x' * 100}", f"{short}/own"))
+        async with answering(lambda question: HealthAnswer(True, "live", "well")) as path:
+            assert path is not None
+            assert path.startswith(f"{short}/own/")
 
 
 class Closed(io.StringIO):
