@@ -77,7 +77,7 @@ def add_health_routes(routes: APIRouter, shop: Outlast, life: ApiLife, allowed_b
     @routes.get("/autoscale", operation_id=f"outlast_autoscale{suffix}", summary="Replicas that drain a queue in time")
     async def autoscale(request: Request, allowed: Any = allowed_by) -> Response:
         if unawaited(allowed) or not allowed:
-            return answer(403, "forbidden", "the numbers of jobs are for those whom install(authorize=...) allows")
+            return answer(403, "forbidden", "the numbers of jobs are for clients that install(authorize=...) allows")
 
         async def stats(queues: Sequence[str]) -> Mapping[str, QueueStats]:
             async with asyncio.timeout(HEALTH_TIMEOUT):
