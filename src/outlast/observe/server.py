@@ -115,7 +115,7 @@ class PageServer:
         self.address = (host, port)
         _logger.info("listening on http://%s:%d", f"[{host}]" if ":" in host else host, port)
         try:
-            await server.serve_forever()
+            await asyncio.get_running_loop().create_future()  # serve_forever would wait for each client at the end
         finally:
             self.address = None
             server.close()

@@ -42,6 +42,9 @@ STALL_AFTER: Final = 30.0
 COME_UP: Final = 120.0
 """Seconds that a new worker has until it consumes; after that it is killed, and the old one stays."""
 
+_LEAST_SILENCE: Final = 3.0
+"""Seconds without a beat that say nothing yet, however short the lease: there is one a second."""
+
 KillReason = Literal["", "overdue", "stalled", "forced"]
 
 
@@ -251,7 +254,7 @@ class WorkerProcess:
             return WorkerView(pid=pid, state="draining")
         if self._map is None or settings is None or not self._ready_at:
             return WorkerView(pid=pid, state="opening" if self._head.opening else "starting")
-        if now - self._map.last_beat > settings.lease:
+        if now - self._map.last_beat > max(settings.lease, _LEAST_SILENCE):
             return WorkerView(pid=pid, state="silent")
         signs = self._map.claims
         return WorkerView(
