@@ -88,8 +88,8 @@ async def _away(folder: Path, outage: float) -> bool:
     await stage.app.close()
     bad = sum(not each for each in answers)
     print(
-        f"the store away for {outage:.0f} s: {len(answers)} answers, {bad} of them a reason to restart, {unready} times "
-        "not ready",
+        f"the store away for {outage:.0f} s: {len(answers)} answers, {bad} of them a reason to restart, "
+        f"{unready} times not ready",
         flush=True,
     )
     return not bad and unready > 0
