@@ -18,7 +18,7 @@ from outlast.observe.health.judge import PATIENCE, frozen_queues, suspects
 from outlast.observe.health.local_socket import answering
 from outlast.observe.health.pages import StatsOf, answer_of, health_pages, scale_page
 from outlast.observe.health.views import HealthAnswer, ServiceView
-from outlast.observe.server import Page, PageServer
+from outlast.observe.server import Page, PageServer, checked_listen
 from outlast.supervisor.process_metrics import show_states
 
 __all__ = ["SupervisorHealth"]
@@ -47,8 +47,10 @@ class SupervisorHealth:
         *,
         processes: int,
         patience: float = PATIENCE,
+        listen: str | None = None,
         socket_path: str | None = None,
     ) -> None:
+        """Serve at `listen` from the start, where it is given; raise ConfigurationError for one that is no address."""
         self.pages: Final[dict[str, Page]] = {**health_pages(self.view), "/autoscale": scale_page(stats, processes)}
         """By path; others may add to them, at any time."""
         self.server: Final = PageServer(self.pages)
@@ -63,7 +65,7 @@ class SupervisorHealth:
         self._frozen: dict[int, tuple[str, ...]] = {}
         self._asked_at = -_ASK
         self._address: asyncio.Future[tuple[str, int]] | None = None
-        self._wanted: tuple[str, int] | None = None
+        self._wanted = checked_listen(listen, "listen") if listen else None
         meters.before_reading(self.refresh)
 
     def listen(self, address: tuple[str, int]) -> None:

@@ -8,7 +8,7 @@ import functools
 import logging
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 from typing import Final
 
@@ -19,19 +19,18 @@ from outlast.aio.signals import on_signals
 from outlast.aio.tasks import cancel, ended_within
 from outlast.brokers.registry import connect
 from outlast.core.clock import Clock
-from outlast.core.errors import ConfigurationError, StoreError, StoreMoved, StoreUnavailable
+from outlast.core.errors import ConfigurationError, StoreError, StoreMoved
 from outlast.core.events import QueueUnattended
 from outlast.core.exitcodes import CLEAN, CONFIG, CRASHING, STORE
 from outlast.core.listen import address_of
-from outlast.core.store.broker import Broker, QueueStats
+from outlast.core.store.broker import Broker
 from outlast.core.store.store import Store
 from outlast.core.text import counted
 from outlast.observe.health.judge import PATIENCE
 from outlast.observe.health.views import ServiceView
-from outlast.observe.server import checked_listen
 from outlast.supervisor.blame import LAST_CALL, release_within, tell_requeued
 from outlast.supervisor.health import SupervisorHealth
-from outlast.supervisor.links import open_link, still_in_place, tell_failure
+from outlast.supervisor.links import counts_of, open_link, still_in_place, tell_failure
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
 from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess
 from outlast.supervisor.process_metrics import count_exit, show_hows
@@ -128,15 +127,14 @@ class Supervisor:
         self._closed = True
         self.health = SupervisorHealth(
             self._seen,
-            self._stats,
+            counts_of(lambda: self._link),
             self._app,
             self._clock,
             processes=processes,
             patience=frozen_after,
+            listen=listen,
             socket_path=health_socket,
         )
-        if listen:
-            self.health.listen(checked_listen(listen, "listen"))
 
     def serve(self) -> int:
         """Run until SIGTERM or SIGINT; a second one ends the grace period, a third kills. Return the exit code.
@@ -319,11 +317,6 @@ class Supervisor:
         return ServiceView(
             workers=tuple(each.view(now) for each in living), stopping=self._over.is_set(), came_up=self._came_up
         )
-
-    async def _stats(self, queues: Sequence[str]) -> Mapping[str, QueueStats]:
-        if self._link is None:
-            raise StoreUnavailable("the supervisor has no connection to the store")
-        return await self._link.once(lambda store: store.broker.stats(queues))
 
     # Background tasks
 

@@ -36,6 +36,7 @@ def frozen_queues(worker: WorkerView, stats: Mapping[str, QueueStats]) -> tuple[
 
 def _has_job(stats: QueueStats) -> bool:
     """Whether a claim would be handed out a job: due, and held back neither by a pause nor by a limit."""
+    # Then jobs without a key are taken for held too: too few restarts, and not too many.
     all_keys_held = stats.keys_held > 0 and stats.keys == 0
     return stats.ready > 0 and not stats.paused and not stats.held and not all_keys_held
 
