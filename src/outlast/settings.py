@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 
 from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError
+from outlast.core.listen import LISTEN
 from outlast.core.policy import DEFAULTS
 from outlast.core.text import shown
 from outlast.core.topology import variables_of
@@ -36,6 +37,9 @@ _File = Annotated[
     str, Meta(pattern=r"^(?!sqlite:)(?s:.*[^/])?\Z", description="give the path of a file, such as 'spool.db'")
 ]
 
+_Listen = Annotated[
+    str, Meta(pattern=rf"^(?:{LISTEN})?\Z", description="give an address such as '127.0.0.1:9464' or '[::1]:9464'")
+]
 _ObjectsUrl = Annotated[
     str,
     Meta(description="give text such as 's3://bucket/prefix?region=eu-west-1', 'gs://bucket/prefix' or 'file:PATH'"),
@@ -114,6 +118,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Seconds after which the supervisor replaces a worker process; 0 for never."""
     recycle_memory: _CountOrNever = 0
     """Bytes of resident memory above which the supervisor replaces a worker process; 0 for never."""
+    listen: _Listen = ""
+    """The address at which a supervisor serves its probes and metrics over HTTP, such as "127.0.0.1:9464"; "" for
+    none. A port alone is of 127.0.0.1."""
     measure: _Switch = False
     """Measure the CPU seconds of runs in threads and on the loop; runs in child processes are always measured."""
 

@@ -70,6 +70,8 @@ def test_what_is_given_is_not_overridden(tmp_path: Path) -> None:
         ({"OUTLAST_LEASE": "nan"}, "OUTLAST_LEASE=nan"),
         ({"OUTLAST_THREADS": "none"}, "OUTLAST_THREADS='none': give a whole number"),
         ({"OUTLAST_THREADS": "5.0"}, "OUTLAST_THREADS='5.0': give a whole number"),
+        ({"OUTLAST_LISTEN": "localhost"}, "OUTLAST_LISTEN='localhost': give an address such as '127.0.0.1:9464'"),
+        ({"OUTLAST_LISTEN": "[::1]:70000"}, "give an address such as"),
         ({"OUTLAST_MAX_BODY": "1e3"}, "OUTLAST_MAX_BODY='1e3': give a whole number"),
         ({"OUTLAST_SHOP_THREADS": "0"}, "OUTLAST_SHOP_THREADS='0'"),
     ],

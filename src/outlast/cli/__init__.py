@@ -16,12 +16,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from outlast.aio.signals import exit_on_stop
 
         exit_on_stop(hangup=command == "dev")
+    if command == "health" and (code := _health(sys.argv[1:] if arguments is None else arguments)) is not None:
+        return code
     from outlast.cli import streams
 
     streams.open_closed()
     from outlast.cli.root import run
 
     return streams.finish(run(arguments))
+
+
+def _health(words: Sequence[str]) -> int | None:
+    """Answer `outlast health` without the imports of the other commands; None where its line needs their parser."""
+    from outlast.observe.health import probe
+
+    asked = probe.parsed(words[1:]) if words[0] == "health" else None
+    return None if asked is None else probe.main(asked)
 
 
 def _command(words: Sequence[str]) -> str:

@@ -27,6 +27,7 @@ __all__ = ["build", "run"]
 _COMMANDS: Final = (
     "dev",
     "worker",
+    "health",
     "queues",
     "jobs",
     "schedules",

@@ -49,6 +49,19 @@ def worker(
     log: Annotated[
         str | None, typer.Option("--log", metavar="FORM", help="text, or json: one line of JSON a record, and events.")
     ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen",
+            envvar="OUTLAST_LISTEN",
+            metavar="HOST:PORT",
+            help="Serve probes and metrics over HTTP; a port alone is of 127.0.0.1.",
+        ),
+    ] = None,
+    health_socket: Annotated[
+        str | None,
+        typer.Option("--health-socket", metavar="PATH", help="The socket of `outlast health --socket PATH`."),
+    ] = None,
 ) -> None:
     """Run jobs until SIGTERM or Ctrl-C; a supervisor restarts worker processes that die.
 
@@ -84,6 +97,8 @@ def worker(
         max_jobs=max_jobs,
         max_age=None if max_age is None else seconds(max_age, "--max-age"),
         max_resident=None if max_memory is None else max_memory << 20,
+        listen=listen,
+        health_socket=health_socket,
     )
     raise typer.Exit(supervisor.serve())
 

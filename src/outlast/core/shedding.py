@@ -43,11 +43,11 @@ _SAMPLES: Final = 32
 """The mean time of a request follows about this many requests."""
 _MOST: Final = 1_000_000
 _LEAST_LAG: Final = 0.01
-_HEALTH: Final = ("/health", "/healthz", "/livez", "/readyz")
+_HEALTH: Final = ("/health", "/healthz", "/livez", "/readyz", "/startupz")
 
 
 def health_first(scope: Mapping[str, Any]) -> RequestClass:
-    """Return "critical" for a path that ends with /health, /healthz, /livez or /readyz, else "normal"."""
+    """Return "critical" for a path that ends with /health, /healthz, /livez, /readyz or /startupz, else "normal"."""
     return "critical" if scope["path"].endswith(_HEALTH) else "normal"
 
 

@@ -14,6 +14,7 @@ from outlast.core.shedding import Shed
 from outlast.core.text import shown
 from outlast.fastapi import routes
 from outlast.fastapi.deadline import RequestDeadline, checked_header
+from outlast.fastapi.health_routes import ApiLife
 from outlast.fastapi.idempotency.middleware import IdempotencyMiddleware
 from outlast.fastapi.idempotency.options import Idempotency
 from outlast.fastapi.idempotency.required import IdempotencyKeyMissing, missing
@@ -40,15 +41,16 @@ def install(
     shed: Shed | None = None,
     idempotency: Idempotency | None = None,
 ) -> None:
-    """Open and close the shop's store with the app's lifespan, answer its errors by RFC 9457, and add two routes.
+    """Open and close the shop's store with the app's lifespan, answer its errors by RFC 9457, and add routes.
 
     `GET {prefix}/jobs/{id}` returns a job's state and times; kind, arguments (redacted), result, error and progress
     only when `authorize`, a FastAPI dependency, returns a true value; if it raises, the request is refused.
-    `GET {prefix}/health` reports live and ready separately. full_status: the status for a full queue, always with
-    Retry-After. deadline_header: a header with the seconds that the client still waits, at most 3600: the deadline of
-    all guarded calls of the request (`outlast.remaining()`), and of jobs with `inherit_deadline`; None: clients set
-    none. shed: when the app refuses requests with 503 because it has more than it can serve in time; None: never.
-    idempotency: how requests with the header Idempotency-Key are answered (see `Idempotency`); None: it is ignored.
+    `GET {prefix}/livez`, `/readyz`, `/startupz` and `/health` are for probes; `/autoscale` is for autoscalers that
+    `authorize` allows. full_status: the status for a full queue, always with Retry-After. deadline_header: a header
+    with the seconds that the client still waits, at most 3600: the deadline of all guarded calls of the request
+    (`outlast.remaining()`), and of jobs with `inherit_deadline`; None: clients set none. shed: when the app refuses
+    requests with 503 because it has more than it can serve in time; None: never. idempotency: how requests with the
+    header Idempotency-Key are answered (see `Idempotency`); None: it is ignored.
     The app's own handlers for these errors are kept. If the store cannot be reached at start, the first enqueue tries
     again. Raise ConfigurationError when the shop, the prefix or a load shedder is installed already.
     """
@@ -79,8 +81,9 @@ def install(
         app.add_middleware(RequestDeadline, header=header)
     if shed is not None:
         app.add_middleware(LoadShedder, shed=shed)
-    _join_lifespan(app, shop)
-    app.include_router(routes.router(shop, authorize, name=shop.name if installed else ""), prefix=prefix)
+    life = ApiLife()
+    _join_lifespan(app, shop, life)
+    app.include_router(routes.router(shop, authorize, life, name=shop.name if installed else ""), prefix=prefix)
 
 
 def installed(app: object) -> tuple[Outlast, ...]:
@@ -118,7 +121,7 @@ async def _missing_key(request: Request, error: Exception) -> Response:
     return missing(error)
 
 
-def _join_lifespan(app: FastAPI, shop: Outlast) -> None:
+def _join_lifespan(app: FastAPI, shop: Outlast, life: ApiLife) -> None:
     """Open before the app's start-up and close after its shutdown: both may enqueue."""
     inner: Any = app.router.lifespan_context  # Any: Starlette has separate types for lifespans with and without state
 
@@ -130,7 +133,11 @@ def _join_lifespan(app: FastAPI, shop: Outlast) -> None:
             _log.warning("cannot open the store of %r at start (%s): the first enqueue tries again", shop, error)
         try:
             async with inner(served) as state:
-                yield state
+                life.draining = False  # a test may enter the lifespan of an app again
+                try:
+                    yield state
+                finally:
+                    life.draining = True
         finally:
             await shop.close()
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Response
 from msgspec import structs
@@ -13,19 +12,17 @@ from pydantic import BaseModel, Field
 
 from outlast.core.bounds import LAST_MOMENT
 from outlast.core.calls import unawaited
-from outlast.core.errors import ConfigurationError, InvalidArguments, JobNotFound, OutlastError
+from outlast.core.errors import ConfigurationError, InvalidArguments, JobNotFound
 from outlast.core.message import State
 from outlast.core.store.records import JobRecord
 from outlast.core.toolkit_errors import ObjectDamaged, ObjectNotFound
+from outlast.fastapi.health_routes import ApiLife, add_health_routes, store_answers
 from outlast.fastapi.problems import STORE_RETRY, answer, response_of
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
 
 __all__ = ["Health", "JobView", "router"]
-
-HEALTH_TIMEOUT: Final = 2.0
-"""Seconds in which all parts must answer."""
 
 
 class JobView(BaseModel):
@@ -54,7 +51,7 @@ class Health(BaseModel):
     ready: bool
 
 
-def router(shop: Outlast, authorize: Callable[..., Any] | None, *, name: str = "") -> APIRouter:
+def router(shop: Outlast, authorize: Callable[..., Any] | None, life: ApiLife, *, name: str = "") -> APIRouter:
     """Return the routes. name: makes them unique when one app serves several shops."""
     routes = APIRouter(tags=[f"outlast {name}".strip()])
     allowed_by = Depends(authorize or (lambda: False))
@@ -100,22 +97,14 @@ def router(shop: Outlast, authorize: Callable[..., Any] | None, *, name: str = "
     )
     async def health(response: Response) -> Any:
         response.headers["Cache-Control"] = "no-store"
-        if await _ready(shop):
+        if await store_answers(shop):
             return Health(live=True, ready=True)
         return answer(
             503, "not-ready", "the job store does not answer", retry_after=STORE_RETRY, live=True, ready=False
         )
 
+    add_health_routes(routes, shop, life, allowed_by, suffix)
     return routes
-
-
-async def _ready(shop: Outlast) -> bool:
-    try:
-        async with asyncio.timeout(HEALTH_TIMEOUT):
-            await shop.parts.check()
-    except (OutlastError, TimeoutError, OSError):
-        return False
-    return True
 
 
 async def _waits_for(shop: Outlast, record: JobRecord) -> str | None:

@@ -176,6 +176,9 @@ class _SupervisedWorker:
         return code
 
     async def _run(self, writer: asyncio.StreamWriter) -> int:
+        head = SharedJobMap(self._config.map_fd, 0)
+        head.opens()
+        head.close()
         try:
             runtime = await self._open()
             if runtime is not None:
@@ -252,6 +255,7 @@ class _SupervisedWorker:
             app=runtime.app_name,
             objectives={name: queue.objective for name, queue in runtime.registry.queues.items()},
             kinds=runtime.registry.kinds_by_queue(),
+            listen=settings.listen,
         )
         writer.write(pack(encode(hello)))
         await worker.run(self._stop)

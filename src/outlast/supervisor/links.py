@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import Final
 
 from outlast.core.clock import Clock
-from outlast.core.errors import StoreError, StoreMoved
+from outlast.core.errors import StoreError, StoreMoved, StoreUnavailable
+from outlast.core.store.broker import QueueStats
 from outlast.core.store.store import Store
 from outlast.worker.store_link import StoreLink
 
-__all__ = ["open_link", "still_in_place", "tell_failure"]
+__all__ = ["counts_of", "open_link", "still_in_place", "tell_failure"]
 
 _logger = logging.getLogger("outlast.supervisor")
 _PATIENCE: Final = 10.0
@@ -28,6 +29,18 @@ async def open_link(connect: Callable[[], Store], clock: Clock, rng: Random) -> 
         with contextlib.suppress(StoreMoved):  # replaced in the moment in which it was opened
             await link.retry("open", lambda store: store.broker.open())
             return link
+
+
+def counts_of(link: Callable[[], StoreLink | None]) -> Callable[[Sequence[str]], Awaitable[Mapping[str, QueueStats]]]:
+    """Return a function that returns the counts of queues; it raises StoreError, also while there is no link."""
+
+    async def counts(queues: Sequence[str]) -> Mapping[str, QueueStats]:
+        found = link()
+        if found is None:
+            raise StoreUnavailable("the supervisor has no connection to the store")
+        return await found.once(lambda store: store.broker.stats(queues))
+
+    return counts
 
 
 def tell_failure(failed: str, task: asyncio.Task[None]) -> None:

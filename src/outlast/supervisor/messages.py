@@ -39,7 +39,7 @@ class WorkerHello(Struct, frozen=True, kw_only=True):
     about: the app and the store, for the log. leases: whether the supervisor keeps the leases of its jobs in the store.
 
     queues: those that it consumes. app: its name. objectives: seconds that a job should wait at most, and kinds: the
-    names of the kinds, by each queue that the app declares.
+    names of the kinds, by each queue that the app declares. listen: the address of the setting, "" for none.
     recycle_*: replace the worker after so many jobs, at this age in seconds, above so many bytes; 0 for never.
     """
 
@@ -57,6 +57,7 @@ class WorkerHello(Struct, frozen=True, kw_only=True):
     app: str = ""
     objectives: dict[str, float] = {}
     kinds: dict[str, tuple[str, ...]] = {}
+    listen: str = ""
 
 
 class Losses(Struct, frozen=True, tag="lost"):

@@ -21,6 +21,7 @@ from outlast.core.message import Fence, Holder
 from outlast.core.settlement import Lost
 from outlast.core.text import counted
 from outlast.meters.memory import MemoryReader, create_shared
+from outlast.observe.health.views import WorkerView
 from outlast.supervisor.messages import (
     Losses,
     QueueAlarm,
@@ -30,6 +31,7 @@ from outlast.supervisor.messages import (
     WorkerHello,
     encode,
 )
+from outlast.worker.claim_signs import named
 from outlast.worker.job_map import ENDED, STARTED, JobEntry, SharedJobMap
 
 __all__ = ["COME_UP", "STALL_AFTER", "RecycleBounds", "ProcessExit", "WorkerProcess"]
@@ -40,6 +42,9 @@ STALL_AFTER: Final = 30.0
 """Seconds without a beat after which a worker that runs nothing counts as stalled."""
 COME_UP: Final = 120.0
 """Seconds that a new worker has until it consumes; after that it is killed, and the old one stays."""
+
+_LEAST_SILENCE: Final = 3.0
+"""Seconds without a beat that say nothing yet, however short the lease: there is one a second."""
 
 KillReason = Literal["", "overdue", "stalled", "forced"]
 
@@ -63,6 +68,8 @@ class ProcessExit(msgspec.Struct, frozen=True):
     pid: int = 0
     finished: int = 0
     """The number of runs that it has settled."""
+    replaced: bool = False
+    """Whether another one had taken its place before."""
 
 
 class RecycleBounds(msgspec.Struct, frozen=True):
@@ -90,6 +97,8 @@ class WorkerProcess:
         """Set when it consumes."""
         self.stopping_since = 0.0
         """Monotonic seconds of the first request to stop, 0 before."""
+        self.replaced = False
+        """Whether another one has taken its place."""
         self._clock = clock
         self._map_fd = SharedJobMap.create(0)
         try:
@@ -100,6 +109,7 @@ class WorkerProcess:
         self.meters: Final = MemoryReader(meters_fd)
         """What it counts; its owner closes it."""
         self._map: SharedJobMap | None = None
+        self._head = SharedJobMap(self._map_fd, 0)
         self._killed_for: KillReason = ""
         self._overdue: frozenset[tuple[str, int]] = frozenset()
         self._started_at = clock.monotonic()
@@ -122,6 +132,7 @@ class WorkerProcess:
             module, fds = "outlast.supervisor.child_main", (self._map_fd, meters_fd)
             self.child = Child(module, configure, fds=fds, own_session=True, directory=directory)
         except OSError:
+            self._head.close()
             os.close(self._map_fd)
             self.meters.close()
             raise
@@ -170,6 +181,7 @@ class WorkerProcess:
                 self._ready_at = self._clock.monotonic()
             self._map.close()
             self._map = None
+        self._head.close()
         os.close(self._map_fd)
         self.hello.cancel()
         begun = tuple(job.fence for job in jobs if job.state in (STARTED, ENDED))
@@ -178,8 +190,9 @@ class WorkerProcess:
         lived = self._clock.monotonic() - self._ready_at if self._ready_at else 0.0
         code, pid = self.child.code, self.child.pid
         assert code is not None  # it has ended
+        ready = bool(self._ready_at)
         return ProcessExit(
-            self.holder, code, self._killed_for, jobs, bool(self._ready_at), lived, left, begun, pid, finished
+            self.holder, code, self._killed_for, jobs, ready, lived, left, begun, pid, finished, self.replaced
         )
 
     async def _listen(self) -> None:
@@ -249,6 +262,25 @@ class WorkerProcess:
         elif (stalled := now - self._map.last_beat) > stall_after and not self._map.running():
             _logger.error("worker %d is killed: its event loop has not run for %.0f s", self.child.pid, stalled)
             self.kill("stalled")
+
+    def view(self, now: float) -> WorkerView:
+        """Return what it does, as far as it shows: what it has shown counts for one lease. Not after its end."""
+        settings, pid = self.settings, self.child.pid
+        if self.stopping_since:
+            return WorkerView(pid=pid, state="draining")
+        if self._map is None or settings is None or not self._ready_at:
+            return WorkerView(pid=pid, state="opening" if self._head.opening else "starting")
+        if now - self._map.last_beat > max(settings.lease, _LEAST_SILENCE):
+            return WorkerView(pid=pid, state="silent")
+        signs = self._map.claims
+        return WorkerView(
+            pid=pid,
+            state="consuming",
+            due=now - signs.due_since if signs.due_since else 0.0,
+            away=signs.away,
+            asked=named(signs.asked, settings.queues),
+            shut=named(signs.shut, settings.queues),
+        )
 
     def recycle_reason(self, now: float, bounds: RecycleBounds) -> str:
         """Return why it should be replaced, "" when it need not. `bounds` have priority over its settings."""

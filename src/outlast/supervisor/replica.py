@@ -93,6 +93,7 @@ class WorkerReplica:
             why = str(error)
         else:
             if await new.came_up():
+                old.replaced = True
                 old.stop()
                 current = new
             elif new.ended.done():

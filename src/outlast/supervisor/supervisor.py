@@ -22,16 +22,21 @@ from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError, StoreError, StoreMoved
 from outlast.core.events import QueueUnattended
 from outlast.core.exitcodes import CLEAN, CONFIG, CRASHING, STORE
+from outlast.core.listen import address_of
 from outlast.core.store.broker import Broker
 from outlast.core.store.store import Store
 from outlast.core.text import counted
 from outlast.meters import meters
 from outlast.meters.metric import Reading
 from outlast.observe.aggregate import ProcessReadings
+from outlast.observe.health.judge import PATIENCE
+from outlast.observe.health.views import ServiceView
 from outlast.supervisor.blame import LAST_CALL, release_within, tell_requeued
-from outlast.supervisor.links import open_link, still_in_place, tell_failure
+from outlast.supervisor.health import SupervisorHealth
+from outlast.supervisor.links import counts_of, open_link, still_in_place, tell_failure
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
 from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess
+from outlast.supervisor.process_metrics import count_exit, show_hows
 from outlast.supervisor.replacements import Replacements
 from outlast.supervisor.replica import WorkerReplica
 from outlast.worker.consumer_watch import ConsumerWatch
@@ -70,12 +75,18 @@ class Supervisor:
         max_age: float | None = None,
         max_resident: int | None = None,
         stall_after: float = STALL_AFTER,
+        frozen_after: float = PATIENCE,
+        listen: str | None = None,
+        health_socket: str | None = None,
     ) -> None:
         """Take the app's "module:attribute"; None leaves a bound to the app's settings.
 
         A worker is replaced after `max_jobs` jobs or at the age of `max_age` seconds (up to a tenth less of either, so
         that not all are replaced at once), or above `max_resident` bytes. It is killed when it has no running job and
-        its event loop has not run for `stall_after` seconds. Raise ConfigurationError.
+        its event loop has not run for `stall_after` seconds. When no claim of a worker has come back for `frozen_after`
+        seconds although one should have, the service reports itself unhealthy. listen: the address of its probes over
+        HTTP, such as "127.0.0.1:9464"; None for that of the app's settings. health_socket: the path that `outlast
+        health` asks; None for one that it finds. Raise ConfigurationError.
         """
         if processes < 1:
             raise ConfigurationError(f"processes={processes}: give 1 or more")
@@ -117,6 +128,16 @@ class Supervisor:
         self._killing = False
         self._reaps = False
         self._closed = True
+        self.health = SupervisorHealth(
+            self._seen,
+            counts_of(lambda: self._link),
+            self._app,
+            self._clock,
+            processes=processes,
+            patience=frozen_after,
+            listen=listen,
+            socket_path=health_socket,
+        )
 
     def serve(self) -> int:
         """Run until SIGTERM or SIGINT; a second one ends the grace period, a third kills. Return the exit code.
@@ -193,7 +214,13 @@ class Supervisor:
         """
         loop = asyncio.get_running_loop()
         self._replicas = [WorkerReplica(self) for _ in range(self._size)]
-        work = (self._renewals(), self._checks(), self._replacements.run(self._replicas), self._watch_consumers())
+        work = (
+            self._renewals(),
+            self._checks(),
+            self._replacements.run(self._replicas),
+            self._watch_consumers(),
+            self.health.run(),
+        )
         beside = [loop.create_task(each) for each in work]
         running = [loop.create_task(replica.run()) for replica in self._replicas]
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._over.wait())]
@@ -243,6 +270,7 @@ class Supervisor:
             await cancel(greeting)
             self._processes.discard(process)
         process.ended.set_result(ended)
+        count_exit(self._app() or "unknown", ended)
         self._finished += ended.finished
         link = self._links.pop(process, self._link)
         if link is not None:
@@ -258,7 +286,10 @@ class Supervisor:
             return
         if self._hello is None:
             _logger.info("running: %s", hello.about)
+            show_hows(hello.app)
         self._hello = hello
+        if (address := address_of(hello.listen)) is not None:
+            self.health.listen(address)
         if not hello.leases:
             return  # the end of the worker's own connection makes its jobs ready again
         async with self._linking:
@@ -288,6 +319,18 @@ class Supervisor:
             return False
         self._over.set()
         return True
+
+    # What is seen of it
+
+    def _app(self) -> str:
+        return "" if self._hello is None else self._hello.app
+
+    def _seen(self) -> ServiceView:
+        now = self._clock.monotonic()
+        living = [each for each in self._processes if not each.child.dead.is_set()]
+        return ServiceView(
+            workers=tuple(each.view(now) for each in living), stopping=self._over.is_set(), came_up=self._came_up
+        )
 
     # Background tasks
 

@@ -62,15 +62,26 @@ class Claimer:
         budget.loads.claims_from(queues)
         self._claiming: asyncio.Task[Any] | None = None
         self._cut = False
-        self._attended = -CLAIM_WAIT
+        self.attended = -CLAIM_WAIT
+        """When (monotonic) a claim last came back from the store."""
         self._failed = 0
+        self._ended = False
         self._filled = False
         self._unknown_since: float | None = None
 
     async def run(self) -> None:
         """Claim until cancelled. Raise StoreCorrupt, StoreMoved, or StoreStalled when a claim did not return."""
-        while True:
-            await self.step(wait=CLAIM_WAIT)
+        try:
+            while True:
+                await self.step(wait=CLAIM_WAIT)
+        finally:
+            self._ended = True
+
+    @property
+    def pauses(self) -> bool:
+        """Whether no claim is to be expected: `run` has ended, or running jobs keep it from giving back what a failed
+        claim may have been granted."""
+        return self._ended or (self._unknown_since is not None and bool(self._budget.runs))
 
     async def step(self, *, wait: float) -> int:
         """Claim once, when there is room; return the number of claimed jobs."""
@@ -111,7 +122,7 @@ class Claimer:
             return 0
         self._failed = 0
         self._filled = len(deliveries) >= min(limit, sum(demand.values())) and bool(deliveries)
-        self._attended = self._link.clock.monotonic()
+        self.attended = self._link.clock.monotonic()
         self._accept(deliveries)
         if gates is not None and not self._cut:
             gates.claimed(demand, bool(deliveries))
@@ -119,7 +130,7 @@ class Claimer:
 
     async def _has_room_soon(self) -> bool:
         """Wait for room while the store knows that this worker attends to its queues; False when it is to be told."""
-        left = self._attended + CLAIM_WAIT - self._link.clock.monotonic()
+        left = self.attended + CLAIM_WAIT - self._link.clock.monotonic()
         if left <= 0:
             return False
         with suppress(TimeoutError):

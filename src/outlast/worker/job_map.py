@@ -14,6 +14,7 @@ from msgspec import Struct
 from outlast.core.errors import InvalidArguments
 from outlast.core.ids import queue_of
 from outlast.core.message import Delivery, Fence
+from outlast.worker.claim_signs import SIGNS_SIZE, ClaimSigns, pack_signs, unpack_signs
 
 __all__ = ["CLAIMED", "ENDED", "STARTED", "JobEntry", "SharedJobMap"]
 
@@ -23,9 +24,11 @@ ENDED: Final = 3
 
 _HEAD: Final = struct.Struct("=dQQ")  # beat of the event loop (monotonic seconds), finished runs, ready
 _LEFT: Final = 32  # a byte of the head: the worker has left in peace
+_OPENS: Final = 33  # a byte of the head: the worker has imported the app, and opens the store
+_SIGNS: Final = 64
 _BODY: Final = struct.Struct("=dqqdIIH206s")  # deadline, token, row, run_at, attempt, crashes, length of the id, id
 _DEADLINE: Final = struct.Struct("=d")
-_HEAD_SIZE: Final = 64
+_HEAD_SIZE: Final = _SIGNS + SIGNS_SIZE
 _SIZE: Final = 256
 _pack: Final = _BODY.pack_into
 
@@ -117,6 +120,14 @@ class SharedJobMap:
         """Record that the event loop of the worker runs. now: monotonic seconds; finished: number of runs."""
         _HEAD.pack_into(self._map, 0, now, finished, ready)
 
+    def tell_claims(self, signs: ClaimSigns) -> None:
+        """Record what of the claims is due."""
+        pack_signs(signs, self._map, _SIGNS)
+
+    def opens(self) -> None:
+        """Record that the app is imported, and that the store is being opened."""
+        self._map[_OPENS] = 1
+
     def leave(self) -> None:
         """Record that the worker ends by an order, or by its own verdict on the store: no job is to blame for it."""
         self._map[_LEFT] = 1
@@ -141,6 +152,16 @@ class SharedJobMap:
     def ready(self) -> bool:
         """Whether the worker has begun to consume."""
         return bool(_HEAD.unpack_from(self._map, 0)[2])
+
+    @property
+    def opening(self) -> bool:
+        """Whether the worker has imported the app."""
+        return bool(self._map[_OPENS])
+
+    @property
+    def claims(self) -> ClaimSigns:
+        """What of its claims is due. A writer that changes it meanwhile may leave two moments in one answer."""
+        return unpack_signs(self._map, _SIGNS)
 
     @property
     def left(self) -> bool:

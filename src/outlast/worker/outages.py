@@ -51,6 +51,10 @@ class Outages:
             of_queue = queue and f" of queue {queue!r}"
             _logger.warning("the store %s, %s%s is repeated until %s: %s", kind, what, of_queue, until, error)
 
+    def waits_for(self, *calls: str) -> bool:
+        """Return whether one of these calls has failed, and not succeeded since."""
+        return any(call in outage.waiting for outage in self._open.values() for call in calls)
+
     def succeeded(self, what: str, queue: str = "") -> None:
         """Record that the call `what` has succeeded; log the end of the outage. Costs nothing without one."""
         outage = self._open.get(queue) if self._open else None

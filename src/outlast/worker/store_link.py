@@ -53,6 +53,11 @@ class StoreLink:
         self._made: list[Store] = []
         self._outages = Outages(clock)
 
+    @property
+    def away(self) -> bool:
+        """Whether the last claim, or a settlement, has failed and is repeated: the store does not do its part."""
+        return self._outages.waits_for("claim", "settle")
+
     async def once(
         self, call: Callable[[Store], Awaitable[T]], *, wait: float = 0.0, what: str = "", queue: str = ""
     ) -> T:

@@ -35,6 +35,7 @@ from outlast.worker.job_map import SharedJobMap
 from outlast.worker.notes import NoteKeeper
 from outlast.worker.plain_log import enable_loggers
 from outlast.worker.ports import RuntimePort
+from outlast.worker.pulse import Pulse
 from outlast.worker.purpose import check_purpose
 from outlast.worker.renewal import ThreadRenewal, renew
 from outlast.worker.report import Reporter
@@ -58,7 +59,6 @@ _UNWIND: Final = 2.0
 """Seconds that a cancelled handler has for its clean-up when the worker stops."""
 _LAST_CALL: Final = 2.0
 """Seconds that the store has to take back what a stopped worker holds; after that its lease lapses."""
-_BEAT: Final = 1.0
 
 
 class WorkerTorn(RuntimeError):
@@ -229,19 +229,25 @@ class Worker:
             gates=gates,
         )
         stopper = self._stopper = executor.stopper
-        lease = self._runtime.settings.lease
         claimer = Claimer(
-            link, budget, executor.accept, queues=self.queues, holder=self.holder, lease=lease, gates=gates
+            link,
+            budget,
+            executor.accept,
+            queues=self.queues,
+            holder=self.holder,
+            lease=self._runtime.settings.lease,
+            gates=gates,
         )
+        pulse = Pulse(self._job_map, claimer, link, budget=budget, gates=gates, queues=self.queues)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(link.close)
-                stack.callback(self._last_beat, budget)
+                stack.callback(pulse.beat)  # with the exact number of ended runs, for the supervisor's log
                 stack.callback(executor.close)
                 stack.push_async_callback(notes.close)
                 stack.push_async_callback(self._release_all, link, settler, budget)
                 stack.push_async_callback(pool.close)
-                await self._start_background(stack, link, budget)
+                await self._start_background(stack, link, budget, pulse)
                 if gates is not None:
                     gates.shut = functools.partial(_shut, claimer, stopper)
                     stack.callback(gates.close)
@@ -274,12 +280,15 @@ class Worker:
 
         return gates_of(self._runtime.registry, self.queues, budget, link)
 
-    async def _start_background(self, stack: contextlib.AsyncExitStack, link: StoreLink, budget: Budget) -> None:
+    async def _start_background(
+        self, stack: contextlib.AsyncExitStack, link: StoreLink, budget: Budget, pulse: Pulse
+    ) -> None:
         """Start the tasks that run until the last job is settled."""
         leases = link.store.broker.capabilities.leases
         gauges = WorkerGauges(budget, self._runtime.app_name)
         stack.callback(gauges.close)
-        self._run_in_background(stack, self._beat(gauges, budget), "outlast beat")
+        self._run_in_background(stack, gauges.run(), "outlast gauges")
+        self._run_in_background(stack, pulse.run(), "outlast beat")
         if leases and self._job_map is None:
             await self._renew(stack, link)
         elif leases:
@@ -327,18 +336,6 @@ class Worker:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is not None:
             self._inner_failed(error, task.get_name())
-
-    def _last_beat(self, budget: Budget) -> None:
-        """Record the exact number of ended runs, for the supervisor's log."""
-        if self._job_map is not None:
-            self._job_map.beat(self._runtime.clock.monotonic(), budget.finished, ready=True)
-
-    async def _beat(self, gauges: WorkerGauges, budget: Budget) -> None:
-        while True:
-            if self._job_map is not None:
-                self._job_map.beat(self._runtime.clock.monotonic(), budget.finished, ready=True)
-            gauges.beat(_BEAT)
-            await asyncio.sleep(_BEAT)
 
     async def _work(self, stop: asyncio.Event, claiming: Coroutine[Any, Any, None]) -> None:
         """Claim until `stop` is set, or until claiming or settling fails for good."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import deque
 from time import monotonic, process_time
@@ -14,6 +15,7 @@ from outlast.worker.budget import Budget
 
 __all__ = ["WorkerGauges"]
 
+_BEAT: Final = 1.0
 _KEPT: Final = 15
 """Beats whose lag is kept: a scrape every 15 s sees a loop that was late between two of them."""
 
@@ -34,6 +36,12 @@ class WorkerGauges:
         self._lags: deque[float] = deque(maxlen=_KEPT)
         self._due = 0.0
         meters.before_reading(self._set)
+
+    async def run(self) -> None:
+        """Set them once a second until cancelled."""
+        while True:
+            self.beat(_BEAT)
+            await asyncio.sleep(_BEAT)
 
     def beat(self, pause: float) -> None:
         """Set the gauges; the next call is due in so many seconds, and what it comes late is the lag of the loop."""

@@ -115,7 +115,7 @@ async def test_no_store_is_opened_where_the_connection_of_a_worker_holds_its_job
     monkeypatch.setattr("outlast.supervisor.supervisor.open_link", open_link)
     supervisor = Supervisor("main:app")
     hello: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-    hello.set_result(SimpleNamespace(url="memory:", about="app shop", leases=leases))
+    hello.set_result(SimpleNamespace(url="memory:", about="app shop", leases=leases, app="shop", listen=""))
     process: Any = Process(hello=hello)
     await supervisor._greet(process)
     assert opened == (["store"] if leases else [])
