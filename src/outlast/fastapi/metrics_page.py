@@ -1,4 +1,4 @@
-"""The route of an app's metrics: for whom it answers, and with which figures."""
+"""The route of an app's metrics: which clients may read it, and which figures it has."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LOOK_EVERY: Final = 10.0
 
 
 class Metrics(Struct, frozen=True, kw_only=True):
-    """Where an app shows its metrics, and to whom. path: below the app's own root.
+    """Where an app shows its metrics, and which clients may read them. path: below the app's own root.
 
     allow: a FastAPI dependency that returns a true value for those who may read them; None: clients on this machine
     alone. The figures name queues, kinds of jobs, guards and routes.

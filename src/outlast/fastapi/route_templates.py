@@ -24,7 +24,7 @@ _NOT_FOUND: Final = (404, 405)
 
 
 @dataclass(frozen=True, slots=True)
-class _Node:
+class _RouteNode:
     """A route, or (inner is not None) a mount. pattern None: a mount by host, whose inner routes see the whole path.
 
     opaque: it is a mount of something whose routes are not known, such as a folder of files.
@@ -34,7 +34,7 @@ class _Node:
     template: str
     pattern: re.Pattern[str] | None
     methods: Collection[str] = ()
-    inner: Sequence[_Node] | None = None
+    inner: Sequence[_RouteNode] | None = None
     opaque: bool = False
 
     def serves(self, method: str, status: int | None) -> bool:
@@ -47,8 +47,8 @@ class RouteTemplates:
 
     def __init__(self, routes: Callable[[], Sequence[BaseRoute]]) -> None:
         self._routes = routes
-        self._nodes: Sequence[_Node] = ()
-        self._unique: dict[int, tuple[_Node, str]] = {}
+        self._nodes: Sequence[_RouteNode] = ()
+        self._unique: dict[int, tuple[_RouteNode, str]] = {}
         """By the identity of its route, each leaf that is in one place only, with its whole template."""
         self._seen: set[int] = set()
         """The identity of each route and mount. The nodes hold them, so that no other one gets it."""
@@ -79,7 +79,7 @@ class RouteTemplates:
         if self._built_at is not None and now < self._built_at + _REBUILD:
             return
         self._nodes = _nodes(self._routes())
-        places: dict[int, list[tuple[_Node, str]]] = {}
+        places: dict[int, list[tuple[_RouteNode, str]]] = {}
         for node, template in _placed(self._nodes, ""):
             places.setdefault(id(node.route), []).append((node, template))
         self._seen = set(places)
@@ -87,7 +87,7 @@ class RouteTemplates:
         self._built_at = now
 
 
-def _nodes(routes: Iterable[BaseRoute]) -> list[_Node]:
+def _nodes(routes: Iterable[BaseRoute]) -> list[_RouteNode]:
     return [node for each in _flattened(routes) if (node := _node(*each)) is not None]
 
 
@@ -100,19 +100,19 @@ def _flattened(routes: Iterable[BaseRoute]) -> Iterator[tuple[Any, Any]]:
         yield from ((each.original_route, each) for each in contexts(list(routes)))
 
 
-def _node(route: Any, served: Any) -> _Node | None:
+def _node(route: Any, served: Any) -> _RouteNode | None:
     if isinstance(route, WebSocketRoute):
         return None
     inner = getattr(served, "routes", None)
     pattern = getattr(served, "path_regex", None)
     if pattern is None:
-        return _Node(route, "", None, inner=_nodes(inner)) if inner else None
+        return _RouteNode(route, "", None, inner=_nodes(inner)) if inner else None
     if hasattr(route, "endpoint"):
-        return _Node(route, served.path_format, pattern, getattr(served, "methods", None) or ())
-    return _Node(route, served.path, pattern, inner=_nodes(inner) if inner else None, opaque=not inner)
+        return _RouteNode(route, served.path_format, pattern, getattr(served, "methods", None) or ())
+    return _RouteNode(route, served.path, pattern, inner=_nodes(inner) if inner else None, opaque=not inner)
 
 
-def _placed(nodes: Iterable[_Node], before: str) -> Iterator[tuple[_Node, str]]:
+def _placed(nodes: Iterable[_RouteNode], before: str) -> Iterator[tuple[_RouteNode, str]]:
     """Yield each route and mount with its whole template."""
     for node in nodes:
         template = before + node.template
@@ -120,7 +120,7 @@ def _placed(nodes: Iterable[_Node], before: str) -> Iterator[tuple[_Node, str]]:
         yield from _placed(node.inner or (), template)
 
 
-def _found(nodes: Iterable[_Node], path: str, method: str, before: str = "") -> tuple[_Node, str] | None:
+def _found(nodes: Iterable[_RouteNode], path: str, method: str, before: str = "") -> tuple[_RouteNode, str] | None:
     """Return the first route that fits, as Starlette chooses, and its template: a mount that fits is not left again."""
     for node in nodes:
         if node.pattern is None:
