@@ -1,6 +1,7 @@
-"""How long a scrape takes, and how many series it has: 50 kinds on 10 queues after 100,000 jobs, 4 worker processes.
+"""How long a scrape takes, and how many series it has: 50 kinds on 10 queues with 100,000 jobs.
 
-`python -m benchmarks.scrape [--jobs 100000]`. The figures of workers are made here, under the names that workers use.
+`python -m benchmarks.scrape [--jobs 100000]`. The figures of workers are made here, joined as those of one process,
+under the names that workers use.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from time import perf_counter
 from outlast import Job, Outlast, Settings
 from outlast.core.store.store import Store
 from outlast.meters import Meters
-from outlast.meters.metric import Reading
 from outlast.observe.declared import declared_by
 from outlast.observe.exposition import Exposition
 from outlast.observe.sampler import Sampler
@@ -25,7 +25,7 @@ from outlast.observe.store_metrics import OUTCOMES
 
 __all__ = ["main"]
 
-KINDS, QUEUES, PROCESSES, ROUNDS = 50, 10, 4, 30
+KINDS, QUEUES, ROUNDS = 50, 10, 30
 WAIT = (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
 CALL = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 HTTP = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
@@ -78,7 +78,7 @@ async def _measure(shop: Outlast, number: int) -> None:
     kinds = _declare(shop)
     await shop.enqueue_many(kinds[n % KINDS].message(n) for n in range(number))
     store = (await shop.runtime()).store
-    processes = [_process() for _ in range(PROCESSES)]
+    processes = _process()
 
     async def opened() -> Store:
         return store
@@ -86,19 +86,16 @@ async def _measure(shop: Outlast, number: int) -> None:
     async def totals(*_: object) -> dict[tuple[str, str, str], int]:
         return _totals()
 
-    def readings() -> list[Reading]:
-        return [each for process in processes for each in process.read()]
-
     whole, sampled, text = [], [], b""
     for _ in range(ROUNDS):
         sampler = Sampler(opened, lambda: declared_by(shop.registry), totals=totals)  # a new one samples at once
         began = perf_counter()
         await sampler.readings()
         sampled.append(perf_counter() - began)
-        _, text = await Exposition(readings, [sampler]).answer()
+        _, text = await Exposition(processes.read, [sampler]).answer()
         whole.append(perf_counter() - began)
     series = sum(not line.startswith(b"#") for line in text.splitlines())
-    print(f"{number:,} jobs of {KINDS} kinds on {QUEUES} queues, {PROCESSES} processes: {series:,} series")
+    print(f"{number:,} jobs of {KINDS} kinds on {QUEUES} queues: {series:,} series")
     print(
         f"{len(text) / 1024:.0f} KiB; of {ROUNDS} scrapes the median took {_ms(whole)}, {_ms(sampled)} of it to sample"
     )

@@ -17,7 +17,8 @@ __all__ = ["UNMATCHED", "RequestTimes"]
 UNMATCHED: Final = "unmatched"
 """The route of requests that no route of the app serves, whatever their path and method: their method is OTHER.
 
-Also of those that a folder of files, or another app without known routes, has not found."""
+Also of those that a folder of files, or another app without known routes, has not found.
+"""
 OTHER: Final = "other"
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from outlast.core.errors import ConfigurationError
 from outlast.meters.metric import Reading
-from outlast.observe.merging import merged
 from outlast.observe.store_metrics import PROCESS_FIGURES
 
 if TYPE_CHECKING:
@@ -21,7 +20,9 @@ _INSTALL: Final = "pip install 'outlast[prometheus]'"
 
 
 class Exposition:
-    """The text of /metrics. readings: of the processes; taken at each scrape. samplers: one for each app.
+    """The text of /metrics. readings: of the processes, joined to one of each series; called at each scrape.
+
+    samplers: one for each app.
 
     Raise ConfigurationError where prometheus-client is missing.
     """
@@ -47,5 +48,4 @@ class Exposition:
         """
         sampled = await asyncio.gather(*(each.readings() for each in self._samplers))
         told = Reading(PROCESS_FIGURES, (), (float(processes),))
-        found = merged(chain([told], *sampled, self._readings() if processes else ()))
-        return self._encode(found, accept)
+        return self._encode(chain([told], *sampled, self._readings() if processes else ()), accept)

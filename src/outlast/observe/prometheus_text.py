@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import Final
 
 from prometheus_client.exposition import choose_encoder
@@ -18,7 +19,6 @@ from prometheus_client.utils import floatToGoString
 
 from outlast.meters.metric import Metric as Declared
 from outlast.meters.metric import Reading
-from outlast.observe.merging import cumulative
 
 __all__ = ["PLAIN", "encode"]
 
@@ -26,17 +26,22 @@ PLAIN: Final = "text/plain"
 
 
 class _Families(Collector):
-    """Gives readings, one of each series, to an encoder."""
+    """Gives readings to an encoder, the first of each series: Prometheus rejects a scrape that has one twice.
+
+    A series of another kind or with other labels than the first of its name is left out, for the same reason.
+    """
 
     def __init__(self, readings: Iterable[Reading]) -> None:
-        self._by_name: dict[str, list[Reading]] = {}
+        self._by_name: dict[str, tuple[Declared, dict[tuple[str, ...], Reading]]] = {}
         for each in readings:
-            self._by_name.setdefault(each.metric.name, []).append(each)
+            metric, series = self._by_name.setdefault(each.metric.name, (each.metric, {}))
+            if (metric.kind, metric.labels) == (each.metric.kind, each.metric.labels):
+                series.setdefault(each.labels, each)
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the families by name, so that two scrapes list them alike."""
-        for _, readings in sorted(self._by_name.items()):
-            yield _family(readings[0].metric, readings)
+        """Yield the families by name, and their series by labels, so that two scrapes list them alike."""
+        for _, (metric, series) in sorted(self._by_name.items()):
+            yield _family(metric, [reading for _, reading in sorted(series.items())])
 
 
 def _family(metric: Declared, readings: Iterable[Reading]) -> Metric:
@@ -56,7 +61,7 @@ def _family(metric: Declared, readings: Iterable[Reading]) -> Metric:
         histogram = HistogramMetricFamily(name, about, labels=labels)
         for each in readings:
             edges = [*map(floatToGoString, each.edges), "+Inf"]
-            buckets = list(zip(edges, cumulative(each), strict=True))
+            buckets = list(zip(edges, accumulate(each.values[:-1]), strict=True))
             histogram.add_metric(each.labels, buckets, each.values[-1])
         return histogram
     gauge = GaugeMetricFamily(name, about, labels=labels)

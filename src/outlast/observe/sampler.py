@@ -17,7 +17,7 @@ from outlast.meters.metric import Reading
 from outlast.observe.declared import DeclaredQueues
 from outlast.observe.store_figures import OutcomeTotals, StoreSample, away, readings_of
 
-__all__ = ["LONGEST_SAMPLE", "SHARE", "Sampler"]
+__all__ = ["LONGEST_SAMPLE", "SHARE", "Sampler", "stored_totals"]
 
 _log = logging.getLogger("outlast.observe")
 SHORTEST_PAUSE: Final = 1.0

@@ -86,7 +86,17 @@ def test_label_values_of_any_text_are_one_line_and_bounded(text: str) -> None:
     assert samples(parse_openmetrics(answered(own, OPENMETRICS)[1])) == samples(parse_plain(shown))
 
 
+def test_no_series_is_there_twice(own: Meters) -> None:
+    other = Meters()
+    other.counter("seen_total", "Seen.", ("queue",)).of("mail").add(9)
+    other.gauge("open", "Open.", ("guard",)).of("payments").set(1)
+    other.summary("took_seconds", "Took.").of().observe(1)
+    twice = Exposition(lambda: [*own.read(), *other.read()])
+    assert samples(parse_plain(asyncio.run(twice.answer())[1].decode())) == EXPECTED
+
+
 def test_two_scrapes_list_the_metrics_in_one_order(own: Meters) -> None:
+    own.counter("seen_total", "Seen.", ("queue",)).of("bills").add()
     backwards = Exposition(lambda: own.read()[::-1])
     assert asyncio.run(backwards.answer())[1].decode() == answered(own)[1]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -13,7 +15,8 @@ from outlast.core.errors import StoreUnavailable
 from outlast.core.store.store import Store
 from outlast.core.topology import Queue, Topology
 from outlast.observe.declared import DeclaredQueues
-from outlast.observe.sampler import LONGEST_SAMPLE, Sampler
+from outlast.observe.sampler import LONGEST_SAMPLE, Sampler, stored_totals
+from outlast.observe.store_figures import OutcomeTotals
 from outlast.testing.clock import FakeClock
 from tests.support.fake_time import FakeTime
 from tests.support.jobs import message
@@ -216,3 +219,17 @@ def test_a_sampler_serves_one_loop_after_another(shop: Shop) -> None:
     shop.time.at += 1.0
     shop.time.run(work)
     assert shop.samples == 2
+
+
+async def test_totals_are_asked_of_stores_that_keep_them() -> None:
+    found = {("mail", "send", "dead"): 1}
+
+    async def totals(queues: Sequence[str]) -> OutcomeTotals:
+        return found if queues == ("mail",) else {}
+
+    def keeping(keeps: bool) -> Store:
+        part = SimpleNamespace(totals=totals)
+        return cast("Store", SimpleNamespace(keeps_totals=lambda: keeps, totals=part if keeps else None))
+
+    assert await stored_totals(keeping(True), ("mail",)) == found
+    assert await stored_totals(keeping(False), ("mail",)) is None
