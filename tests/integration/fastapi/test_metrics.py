@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI, Header, HTTPException
+from fastapi import FastAPI, Header, HTTPException, WebSocket
 from fastapi.testclient import TestClient
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -187,6 +187,17 @@ def test_a_path_that_is_taken_is_refused() -> None:
 
     with pytest.raises(ConfigurationError, match=r"a route '/\{page\}' for '/metrics' already"):
         install(app, new_shop("memory:"), metrics=True)
+
+
+def test_a_path_of_web_sockets_is_not_taken() -> None:
+    app = FastAPI()
+
+    @app.websocket("/{name}")
+    async def live(socket: WebSocket, name: str) -> None: ...
+
+    install(app, new_shop("memory:"), metrics=True)
+    with TestClient(app, client=("127.0.0.1", 1)) as client:
+        assert client.get("/metrics").status_code == 200
 
 
 def test_a_failing_request_counts_as_5xx() -> None:

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.testclient import TestClient
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Host, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -223,9 +224,10 @@ def test_middleware_that_copies_the_scope_hides_only_404(tmp_path: Path) -> None
             assert counted(client, method, path) == [(method, template, f"{status}xx")]
 
 
+@pytest.mark.parametrize("middleware", [[], [Middleware(Copying)]])
 @pytest.mark.parametrize("path", ["/items/5", "/api/items/5"])
-def test_behind_a_proxy_that_removes_a_prefix_or_keeps_it(path: str) -> None:
-    app = FastAPI()
+def test_behind_a_proxy_that_removes_a_prefix_or_keeps_it(path: str, middleware: list[Middleware]) -> None:
+    app = FastAPI(middleware=middleware)
 
     @app.get("/items/{number}")
     async def item(number: int) -> int:

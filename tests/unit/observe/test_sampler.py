@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from outlast.aio.clock import SystemClock
 from outlast.brokers.memory import MemoryStore
+from outlast.brokers.registry import connect
 from outlast.core.errors import StoreUnavailable
 from outlast.core.store.store import Store
 from outlast.core.topology import Queue, Topology
@@ -142,6 +145,42 @@ def test_a_slow_store_that_is_lost_has_none_either(shop: Shop) -> None:
         shop.opening = None
         shop.time.at += 1.0
         assert await shop.depth() == 1, "the outage has not made it slower"
+
+    shop.run(work)
+
+
+async def test_between_two_samples_it_is_seen_that_the_store_is_lost(tmp_path: Path) -> None:
+    store = connect(f"sqlite:{tmp_path}/jobs.db", clock=SystemClock(), max_body=1000)
+    await store.broker.open()
+    moment, samples = [0.0], []
+
+    async def opened() -> Store:
+        return store
+
+    async def totals(*_: object) -> None:
+        samples.append(moment[0])
+        moment[0] += 1.5
+
+    sampler = Sampler(opened, lambda: DECLARED, monotonic=lambda: moment[0], totals=totals)
+    assert len(await sampler.readings()) > 1
+    moment[0] += 2.0
+    assert len(await sampler.readings()) > 1
+    (tmp_path / "jobs.db").unlink()
+    moment[0] += 2.0
+    assert [(each.metric.name, each.values) for each in await sampler.readings()] == [("outlast_store_up", (0,))]
+    assert samples == [0.0]
+    await store.broker.close()
+
+
+def test_an_outage_in_which_the_store_hangs_makes_it_no_slower(shop: Shop) -> None:
+    async def work() -> None:
+        shop.takes = 1.5
+        assert await shop.depth() == 1
+        shop.opening = hangs
+        shop.time.at += 2.0
+        assert await shop.shown() == {"outlast_store_up": 0}
+        shop.opening = None
+        assert await shop.depth() == 1
 
     shop.run(work)
 
