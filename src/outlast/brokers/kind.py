@@ -11,6 +11,7 @@ from msgspec import Struct
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError
 from outlast.core.findings import Finding
+from outlast.core.space import Space
 from outlast.core.store.features import ALL_FEATURES, Features
 from outlast.core.store.store import Store
 from outlast.core.topology import Topology
@@ -85,6 +86,10 @@ class StoreKind(ABC):
     async def waiting_kinds(self, url: str, clock: Clock, queues: Iterable[str]) -> dict[tuple[str, str], int]:
         """Return the number of unfinished jobs by (queue, kind), {} if they cannot be read here; raise StoreError."""
         return {}
+
+    async def space(self, store: Store) -> Space | None:
+        """Return the bytes that an open store uses and can use, None where that cannot be told; raise StoreError."""
+        return None
 
     async def backup(self, store: Store, target: Path) -> None:
         """Write a consistent copy of an open store to a new file; raise StoreError, ConfigurationError."""

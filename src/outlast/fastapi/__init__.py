@@ -17,6 +17,7 @@ from outlast.fastapi.idempotency import (
     require_idempotency_key,
 )
 from outlast.fastapi.install import install
+from outlast.fastapi.metrics_page import Metrics
 from outlast.fastapi.problems import Problem
 from outlast.fastapi.rate_limit import RateLimitMiddleware, rate_limit
 from outlast.fastapi.routes import Health, JobView
@@ -33,6 +34,7 @@ __all__ = [
     "IdempotencyMiddleware",
     "JobView",
     "LoadShedder",
+    "Metrics",
     "Problem",
     "RateLimitMiddleware",
     "RequestClass",

@@ -18,6 +18,7 @@ from outlast.fastapi.health_routes import ApiLife
 from outlast.fastapi.idempotency.middleware import IdempotencyMiddleware
 from outlast.fastapi.idempotency.options import Idempotency
 from outlast.fastapi.idempotency.required import IdempotencyKeyMissing, missing
+from outlast.fastapi.metrics_page import Metrics, page_of
 from outlast.fastapi.problems import handlers
 from outlast.fastapi.shedder import LoadShedder
 
@@ -40,6 +41,7 @@ def install(
     deadline_header: str | None = None,
     shed: Shed | None = None,
     idempotency: Idempotency | None = None,
+    metrics: bool | Metrics = False,
 ) -> None:
     """Open and close the shop's store with the app's lifespan, answer its errors by RFC 9457, and add routes.
 
@@ -51,6 +53,8 @@ def install(
     (`outlast.remaining()`), and of jobs with `inherit_deadline`; None: clients set none. shed: when the app refuses
     requests with 503 because it has more than it can serve in time; None: never. idempotency: how requests with the
     header Idempotency-Key are answered (see `Idempotency`); None: it is ignored.
+    metrics: True adds `GET /metrics` for Prometheus on this machine, and measures requests; `Metrics(...)`: on another
+    path, or for others; False: neither.
     The app's own handlers for these errors are kept. If the store cannot be reached at start, the first enqueue tries
     again. Raise ConfigurationError when the shop, the prefix or a load shedder is installed already.
     """
@@ -61,6 +65,7 @@ def install(
     header = checked_header(deadline_header)
     _check_shed(app, shed)
     _check_idempotency(app, shop, idempotency)
+    page = page_of(app, metrics)
     installed: dict[str, tuple[Outlast, int]] = getattr(app.state, _KEY, {})
     for taken, (other, status) in installed.items():
         if other is shop:
@@ -81,6 +86,8 @@ def install(
         app.add_middleware(RequestDeadline, header=header)
     if shed is not None:
         app.add_middleware(LoadShedder, shed=shed)
+    if page is not None:
+        page.add(app, shop)
     life = ApiLife()
     _join_lifespan(app, shop, life)
     app.include_router(routes.router(shop, authorize, life, name=shop.name if installed else ""), prefix=prefix)

@@ -213,6 +213,11 @@ class Meters:
             raise ValueError(f"metric {family.metric.name!r} is declared twice, and not alike")
         return known
 
+    @property
+    def declared(self) -> list[Metric]:
+        """All metrics that parts have declared, with and without series."""
+        return [each.metric for each in list(self._families.values())]
+
     def place(self, metric: Metric, series: _Series) -> None:
         """Give a new series its numbers. The caller holds the lock."""
         series.at = self._memory.add_series(metric, series.labels, series.edges)

@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.command import Project, Running
 from tests.support.polling import until
+from tests.support.scrapes import Scrape
 
 API = """from pathlib import Path
 import asyncio
@@ -137,6 +138,31 @@ async def test_one_command_serves_works_reloads_and_stops(project: Project) -> N
     assert dev.text.count('"POST /orders/7 HTTP/1.1" 202') == 1, "a request is one line"
     assert dev.text.count("outlast: stopped; jobs that ended: 1 succeeded") == 1, "told at the stop, not at a reload"
     assert "Traceback" not in dev.text
+
+
+async def test_metrics_are_of_api_and_worker_also_after_a_reload(project: Project) -> None:
+    shown = API.replace("install(app, shop)", "install(app, shop, metrics=True)")
+    project.write("main.py", shown)
+    with project.running("dev", "main:app", "--port", "0") as dev:
+        async with httpx2.AsyncClient(base_url=await address(dev), timeout=30) as client:
+
+            async def told(version: int) -> bool:
+                try:
+                    if (await client.get("/version")).json() != version:
+                        return False
+                    found = Scrape((await client.get("/metrics")).text)
+                except httpx2.TransportError:
+                    return False
+                assert found.value("outlast_process_figures") == 1
+                assert found.having("outlast_http_request_seconds_count", route="/version")
+                return found.value("outlast_queue_consumers", app="shop", queue="mail") == 1
+
+            await until(lambda: told(1), "the worker is shown")
+            project.write("main.py", shown.replace("VERSION = 1", "VERSION = 2"))
+            await until(lambda: told(2), "the worker of the new process is shown")
+        family = dev.family()
+        dev.interrupt()
+        assert await gone(dev, family) == 0
 
 
 async def test_broken_code_is_shown_and_waited_for(project: Project) -> None:

@@ -9,6 +9,7 @@ from outlast.brokers.kind import Inspection, StoreKind
 from outlast.core.clock import Clock
 from outlast.core.errors import ConfigurationError
 from outlast.core.findings import Finding
+from outlast.core.space import Space
 from outlast.core.store.store import Store
 
 __all__ = ["RedisKind"]
@@ -63,6 +64,12 @@ class RedisKind(StoreKind):
             return {(queue, kind): n for queue in queues for kind, n in (await store.kinds(queue)).items()}
         finally:
             await store.close()
+
+    async def space(self, store: Store) -> Space | None:
+        """Return the memory of the server and its maxmemory; None on a Cluster, behind a bridge, and without +info."""
+        from outlast.brokers.redis.store import SingleServerStore
+
+        return await store.broker.memory() if isinstance(store.broker, SingleServerStore) else None
 
     def isolated_url(self, url: str, name: str) -> str:
         """Return the URL with `name` as its namespace."""

@@ -9,8 +9,11 @@ from outlast.brokers.redis.keyspace import Keyspace
 from outlast.brokers.redis.queue_store import QueueStore
 from outlast.brokers.redis.store_base import BaseRedisStore
 from outlast.clients.redis.address import Address
+from outlast.clients.redis.facts import facts_of
 from outlast.core.clock import Clock
+from outlast.core.errors import StoreError, StoreUnavailable
 from outlast.core.policy import DEFAULTS
+from outlast.core.space import Space
 from outlast.core.topology import Topology
 
 __all__ = ["RedisStore", "SingleServerStore", "store_at"]
@@ -30,6 +33,16 @@ class SingleServerStore(QueueStore, BaseRedisStore):
         await self.keyspace.declare(topology)
         await self.declare_bindings(topology)
         self._set_kinds(topology.kinds)
+
+    async def memory(self) -> Space | None:
+        """Return the memory that the server uses and its maxmemory, None if it denies INFO; raise StoreUnavailable."""
+        try:
+            facts = facts_of([await self._client.command("INFO", "memory")])
+        except StoreUnavailable:
+            raise
+        except StoreError:
+            return None
+        return None if facts.used_memory is None else Space(facts.used_memory, facts.maxmemory or None)
 
     async def _start(self) -> None:
         await self.keyspace.open()

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +23,12 @@ from outlast.clients.sqlite.runtime_folder import refusal_of, runtime_folder
 from outlast.core.clock import Clock
 from outlast.core.durability import Durability
 from outlast.core.errors import StoreCorrupt, UnsafeStore
+from outlast.core.space import Space
 
 DAMAGED: Final = 5
 """The most damaged jobs that are named."""
 
-__all__ = ["Contents", "Site", "examine", "look_around", "sqlite_version", "waiting_kinds"]
+__all__ = ["Contents", "Site", "examine", "look_around", "space_of", "sqlite_version", "waiting_kinds"]
 
 
 class Site(Struct, frozen=True, kw_only=True):
@@ -100,6 +101,19 @@ def look_around(path: str) -> Site:
         wrong_log=wrong_log(os.path.realpath(path)),
         sockets=refusal_of(runtime_folder(os.path.realpath(path))),
     )
+
+
+def space_of(path: str) -> Space | None:
+    """Return the bytes of the file with its log, and these with what is free on its disk; None without a file."""
+    file = Path(path)
+    try:
+        used = file.stat().st_size
+        free = shutil.disk_usage(file.parent).free
+    except OSError:
+        return None
+    with suppress(OSError):  # there is no log before the first write
+        used += file.with_name(f"{file.name}-wal").stat().st_size
+    return Space(used, used + free)
 
 
 def examine(path: str, clock: Clock, *, whole: bool = True) -> Contents:

@@ -13,6 +13,7 @@ from outlast.clients.sqlite.file_url import sqlite_path
 from outlast.core.clock import Clock
 from outlast.core.errors import StoreCorrupt, StoreMissing, StoreUnavailable, UnsafeStore
 from outlast.core.findings import Finding
+from outlast.core.space import Space
 from outlast.core.store.store import Store
 
 __all__ = ["SqliteKind"]
@@ -82,6 +83,12 @@ class SqliteKind(StoreKind):
         from outlast.brokers.sqlite.inspection import waiting_kinds
 
         return await asyncio.to_thread(waiting_kinds, str(self.file(url)))
+
+    async def space(self, store: Store) -> Space | None:
+        """Return the bytes of the file and its log, and those with what is free on its disk."""
+        from outlast.brokers.sqlite.inspection import space_of
+
+        return await asyncio.to_thread(space_of, self.identity(store.url))
 
     async def backup(self, store: Store, target: Path) -> None:
         """Write a compact copy while the store is in use."""

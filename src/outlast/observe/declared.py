@@ -1,0 +1,34 @@
+"""What an exporter must know of an app to show its queues: their names, kinds and objectives, without its code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from outlast.core.registry import Registry
+
+__all__ = ["DEFAULT_OBJECTIVE", "DeclaredQueues", "declared_by"]
+
+DEFAULT_OBJECTIVE: Final = 60.0
+"""Seconds that a job should wait at most, where its queue does not say."""
+
+
+class DeclaredQueues(Struct, frozen=True):
+    """The queues of one app. kinds: by queue, the names of its kinds, without versions. objectives: seconds."""
+
+    app: str
+    kinds: Mapping[str, tuple[str, ...]]
+    objectives: Mapping[str, float] = {}
+
+
+def declared_by(registry: Registry) -> DeclaredQueues:
+    """Return what an app has declared so far."""
+    kinds: dict[str, list[str]] = {name: [] for name in registry.queues}
+    for declaration in registry.declarations.values():
+        kinds[declaration.queue].append(declaration.kind)
+    objectives = {
+        name: float(getattr(queue, "objective", None) or DEFAULT_OBJECTIVE) for name, queue in registry.queues.items()
+    }
+    return DeclaredQueues(registry.app, {name: tuple(each) for name, each in kinds.items()}, objectives)
