@@ -41,6 +41,7 @@ _COMMANDS: Final = (
     "restore",
     "config",
     "doctor",
+    "observe",
     "demo",
     "version",
 )

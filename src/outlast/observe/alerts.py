@@ -146,7 +146,7 @@ _STORE_FULL: Final = Alert(
     labels=("app",),
     shows="outlast_store_used_bytes",
     summary="The store of {{ $labels.app }} is nearly out of disk or memory",
-    meaning="{{ $value | humanizePercentage }} of what it may use is used, and at the rate of the last hour it would be "
+    meaning="{{ $value | humanizePercentage }} of what it may use is used. At the rate of the last hour it would be "
     "full within 4 hours, or 90 % is reached. A full store accepts no jobs.",
     action="Enlarge the disk of the SQLite file, or maxmemory of the Redis server",
 )

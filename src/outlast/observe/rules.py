@@ -8,8 +8,10 @@ from typing import Final
 from outlast.observe.alerts import ALERTS, Alert
 from outlast.observe.promql import INTERVAL, recordings
 
-__all__ = ["rules_text"]
+__all__ = ["RULES", "rules_text"]
 
+RULES: Final = "prometheus/outlast.rules.yml"
+"""The name of the file."""
 _HEAD: Final = f"""\
 # Rules for Prometheus (2.42 or newer) on the metrics of Outlast; docs/alerts.md tells what to do at each alert.
 # Written by `outlast observe write`. Keep `interval: {INTERVAL}s`: the shares of the windows are computed from it.
