@@ -18,8 +18,10 @@ class Shown:
 
 
 _QUEUE = ("app", "queue")
-_STORE_GAUGES = ("depth", "max_depth", "oldest_seconds", "paused", "consumers", "drain_rate", "drain_seconds")
-_STORE_GAUGES += ("objective_seconds", "dead")
+_STORE_GAUGES = (
+    *("depth", "max_depth", "oldest_seconds", "paused", "consumers", "drain_rate", "drain_seconds"),
+    *("objective_seconds", "dead"),
+)
 
 METRICS: dict[str, Shown] = {
     **{f"outlast_queue_{name}": Shown("gauge", _QUEUE, "max") for name in _STORE_GAUGES},

@@ -30,7 +30,7 @@ class Panel:
 
 def rule_expressions() -> dict[str, str]:
     """Return the expressions of all recordings and alerts by their names."""
-    return {each.name: each.expr for each in (*recordings(), *ALERTS)}
+    return {**{each.name: each.expr for each in recordings()}, **{alert.name: alert.expr for alert in ALERTS}}
 
 
 def panels() -> Iterator[Panel]:

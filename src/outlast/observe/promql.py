@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-__all__ = ["BURNS", "DEAD", "INTERVAL", "WINDOW", "Burn", "Recording", "burning", "highest", "recordings", "risen"]
+__all__ = ["ALLOWED", "BURNS", "DEAD", "INTERVAL", "WINDOW", "Burn", "Recording"]
+__all__ += ["burning", "highest", "recordings", "risen"]
 
 INTERVAL: Final = 30
 """Seconds between two evaluations of a rule. The shares of a window count on it."""

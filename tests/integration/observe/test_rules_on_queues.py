@@ -17,8 +17,10 @@ AWAY = fired("OutlastStoreAway", app="shop")
 MISSING = fired("OutlastFiguresMissing", app="shop")
 OPEN = fired("OutlastBreakerOpen", guard="payments")
 FULL = fired("OutlastStoreNearlyFull", app="shop")
-OF_THE_STORE = ("ready", "running", "oldest", "objective", "paused", "consumers", "held_dead", "succeeded", "dead")
-OF_THE_STORE += ("dead_other", "used", "limit")
+OF_THE_STORE = (
+    *("ready", "running", "oldest", "objective", "paused", "consumers", "held_dead", "succeeded", "dead"),
+    *("dead_other", "used", "limit"),
+)
 
 
 def store_away(samples: int, backlog: str) -> dict[str, str]:
