@@ -21,13 +21,19 @@ def ten_restarts(*, moving: bool) -> dict[str, str]:
     found: dict[str, str] = {}
     lives = [(f"pod-{number}:9464" if moving else "a:9464", 6 * number) for number in range(11)]
     for instance, start in lives:
-        life = worker(4, instance, ready="30*1 5*1 0*2", oldest="45*1 10*1 0*2", consumers="0*1 2*3", clean="0*4")
+        life = worker(4, instance, ready="30*1 5*1 0*2", oldest="45*1 10*1 0*2", consumers="0*1 2*3", clean="0*3 2*1")
         for series, values in life.items():
             before = found.get(series, "")
             found[series] = (
                 f"{before} {steps(f'_*{start - len(before.split())}')} {values}".strip() if start else values
             )
     return found
+
+
+def unscraped(series: dict[str, str], after: int, samples: int) -> dict[str, str]:
+    """Return what is left of series when some samples in their middle were not taken."""
+    lines = {name: text.split() for name, text in series.items()}
+    return {name: " ".join([*of[:after], *["_"] * samples, *of[after + samples :]]) for name, of in lines.items()}
 
 
 def restarted(instance: str) -> dict[str, str]:
@@ -108,10 +114,17 @@ STORIES = [
     ),
     Story(
         "a dead letter while nothing was scraped",
-        worker(120, dead="0*10 _*60 1*50", held_dead="0*10 _*60 1*50", up="1*10 _*60 1*50"),
+        unscraped(worker(120, dead="0*10 1*110", held_dead="0*10 1*110"), 10, 60),
         "59m",
         [MISSING, DEAD],
         {"35m": [DEAD], "45m": []},
+    ),
+    Story(
+        "old dead letters, and half an hour in which nothing was scraped",
+        unscraped(worker(120, dead="3*120", held_dead="3*120"), 40, 60),
+        "59m",
+        [DEAD, MISSING],
+        {"0s": [DEAD], "10m30s": [], "51m": []},
     ),
     Story("a new store", worker(60, dead="7*10 0*10 1*40", held_dead="0*20 1*40"), "29m", [DEAD], {"10m": [DEAD]}),
     Story("a new Prometheus on an old store without dead letters", worker(60, dead="500*60"), "29m"),

@@ -118,7 +118,7 @@ STORIES = [
     Story(
         "a disk that is nearly full", worker(80, used="850*10 950*40 500*30"), "39m", [FULL], {"15m": [FULL], "26m": []}
     ),
-    Story("a memory that fills up", worker(240, used=ramp(500, 2, 240)), "1h59m", [FULL]),
+    Story("a memory that fills up", worker(240, used=ramp(500, 1.5, 240)), "1h59m", [FULL]),
     Story("a store that grows a little", worker(240, used=ramp(100, 1, 240)), "1h59m"),
     Story("a Redis server without maxmemory", worker(80, used="100*80", limit="none"), "39m"),
     Story(

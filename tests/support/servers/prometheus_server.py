@@ -22,7 +22,7 @@ _DIRECT = build_opener(ProxyHandler({}))
 
 
 class PrometheusServer:
-    """One server. folder: of its own, for its data. rules: files. scrape: the time from scrape to scrape, such as "1s"."""
+    """One server. folder: of its own, for its data. rules: files. scrape: the time between scrapes, such as "1s"."""
 
     def __init__(self, folder: Path, *, rules: Sequence[Path] = (), scrape: str = "250ms") -> None:
         with socket.socket() as free:
