@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard as models
 
 from outlast.observe.dashboards.build import made
 from outlast.observe.writing import shipped
@@ -88,3 +90,9 @@ def test_the_dashboards_lead_to_each_other(board: dict[str, Any]) -> None:
         True,
     )
     assert board["tags"] == ["outlast"]
+
+
+@every_board
+def test_grafanas_own_model_reads_it_without_a_loss(board: dict[str, Any]) -> None:
+    read = models.Dashboard.from_json(board)
+    assert json.loads(json.dumps(read, cls=JSONEncoder)) == board
