@@ -8,7 +8,7 @@ BENCH ?=
 PYTEST ?=
 PROOFS ?=
 
-.PHONY: help demo test types unit newest check proofs bench lock pictures clean
+.PHONY: help demo test types unit newest check proofs bench lock observe pictures clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*##/\t/'
@@ -19,7 +19,7 @@ demo:  ## the order shop survives an outage (DEMO="--orders 2000 --outage 20", -
 	@.venv-demo/bin/python -m outlast.demo $(DEMO)
 
 test:  ## everything on the oldest Python that is here, the core of it on the newest
-	@scripts/packages python-venv=python3-venv strace=strace chromium=chromium git=git redis-server=redis-server memcached=memcached rabbitmq-server=rabbitmq-server openssl=openssl node=nodejs npm=npm
+	@scripts/packages python-venv=python3-venv strace=strace chromium=chromium git=git redis-server=redis-server memcached=memcached rabbitmq-server=rabbitmq-server openssl=openssl node=nodejs npm=npm promtool=prometheus
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	@scripts/servers redis-5.0 redis-6.2 valkey-9.1
 	@scripts/node-clients
@@ -61,6 +61,10 @@ lock:  ## write requirements/*.txt anew, with hashes
 	@scripts/packages node=nodejs npm=npm
 	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
 	@scripts/lock
+
+observe:  ## write the rules and dashboards in the package anew, after a change of src/outlast/observe
+	@scripts/environment .venv "$$(scripts/find-python oldest)" requirements/dev.txt
+	.venv/bin/python -m outlast.observe.dashboards.build
 
 pictures:  ## make the screenshots of the docs anew
 	@scripts/packages chromium=chromium

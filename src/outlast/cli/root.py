@@ -42,6 +42,7 @@ _COMMANDS: Final = (
     "restore",
     "config",
     "doctor",
+    "observe",
     "demo",
     "version",
 )

@@ -1,0 +1,126 @@
+"""A real Prometheus scrapes what a worker shows: the rules fire, and every query of every panel has an answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from outlast.observe.promql import INTERVAL
+from outlast.observe.rules import rules_text
+from tests.support.exposition import Exposition, exposed
+from tests.support.polling import until
+from tests.support.promtool import promtool
+from tests.support.servers.prometheus_server import PrometheusServer
+from tests.support.shipped_queries import panels, rule_expressions, with_values
+
+DEAD_TOTAL = 'outlast_jobs_ended_total{app="shop",queue="mail",kind="send",outcome="dead"}'
+DEAD_HELD = 'outlast_queue_dead{app="shop",queue="mail"}'
+KILLED = 'outlast_worker_exits_total{app="shop",how="killed"}'
+
+
+def quick_rules(folder: Path) -> Path:
+    """Return the shipped rules, evaluated four times a second and not every 30 s."""
+    text = rules_text()
+    assert f"interval: {INTERVAL}s\n" in text
+    file = folder / "outlast.rules.yml"
+    file.write_text(text.replace(f"interval: {INTERVAL}s\n", "interval: 250ms\n"), encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
+    """A server with the shipped rules."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    server = PrometheusServer(folder, rules=[quick_rules(folder)])
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def worker(prometheus: PrometheusServer) -> Iterator[Exposition]:
+    """What the server scrapes."""
+    with exposed(Exposition()) as shown:
+        prometheus.scrape(shown.address)
+        yield shown
+        prometheus.scrape()
+
+
+def fires(prometheus: PrometheusServer) -> list[str]:
+    return sorted(each["labels"]["alertname"] for each in prometheus.alerts())
+
+
+def test_what_is_scraped_is_an_exposition() -> None:
+    promtool("check", "metrics", text=Exposition().text())
+
+
+async def test_every_query_has_an_answer(prometheus: PrometheusServer, worker: Exposition) -> None:
+    """Those of the alerts are empty while all is well; what matters is that the server takes them."""
+    await until(lambda: len(prometheus.query("outlast:queue_late:ratio_3d")) == 2, "recorded series of two queues")
+    await until(lambda: prometheus.numbers("sum(rate(outlast_enqueued_total[10s]))") > [0], "a counter that has grown")
+    assert prometheus.rule_faults() == {}
+    for expr in rule_expressions().values():
+        prometheus.query(expr)
+    empty = [panel.name for panel in panels() if not prometheus.query(with_values(panel.expr, rate="10s"))]
+    assert empty == []
+    unclear = {
+        panel.name
+        for panel in panels()
+        if all(map(math.isnan, prometheus.numbers(with_values(panel.expr, rate="10s"))))
+    }
+    assert unclear == set()
+    assert fires(prometheus) == []
+
+
+def test_a_wrong_query_would_be_told(prometheus: PrometheusServer) -> None:
+    with pytest.raises(RuntimeError, match="parse error"):
+        prometheus.query("sum(outlast_queue_depth")
+
+
+async def test_each_dead_letter_fires_also_after_a_restart(prometheus: PrometheusServer, worker: Exposition) -> None:
+    await until(lambda: prometheus.numbers("outlast:queue_dead:total") == [0, 0], "the totals at 0")
+    worker.values |= {DEAD_TOTAL: 1, DEAD_HELD: 1}
+    await until(lambda: fires(prometheus) == ["OutlastDeadLetters"], "the first dead letter")
+    [alert] = prometheus.alerts()
+    assert alert["labels"] == {"alertname": "OutlastDeadLetters", "severity": "ticket", "app": "shop", "queue": "mail"}
+    assert alert["annotations"]["action"].endswith("outlast dead queue:mail")
+    assert alert["annotations"]["link"].startswith(f"{prometheus.url}/graph?g0.expr=outlast%3Aqueue_dead%3Atotal%7B")
+    worker.values[DEAD_HELD] = 0  # it was redriven
+    await until(lambda: fires(prometheus) == [], "an end of the alert")
+    with ExitStack() as stack:
+        again = Exposition()
+        again.values |= worker.values
+        stack.enter_context(exposed(again))
+        prometheus.scrape(again.address)
+        await until(
+            lambda: [each["metric"]["instance"] for each in prometheus.query(DEAD_TOTAL)] == [again.address],
+            "the new process alone",
+        )
+        assert fires(prometheus) == []
+        again.values |= {DEAD_TOTAL: 2, DEAD_HELD: 1}
+        await until(lambda: fires(prometheus) == ["OutlastDeadLetters"], "the second dead letter")
+        again.values[DEAD_HELD] = 0
+        await until(lambda: fires(prometheus) == [], "an end of the alert")
+
+
+async def test_one_kill_fires_one_alert(prometheus: PrometheusServer, worker: Exposition) -> None:
+    await until(lambda: prometheus.numbers(KILLED) == [0], "no kill")
+    assert "OutlastWorkerDied" not in fires(prometheus)
+    worker.values[KILLED] = 1
+    await until(lambda: "OutlastWorkerDied" in fires(prometheus), "an alert")
+    died = [each["labels"] for each in prometheus.alerts() if each["labels"]["alertname"] == "OutlastWorkerDied"]
+    assert [each["how"] for each in died] == ["killed"]
+
+
+async def test_a_worker_that_is_gone_leaves_no_figures(prometheus: PrometheusServer) -> None:
+    """Its series end with the scrape that fails: no gauge goes on showing the last value."""
+    with exposed(Exposition()) as shown:
+        shown.values['outlast_queue_depth{app="shop",queue="mail"}'] = 7
+        prometheus.scrape(shown.address)
+        await until(lambda: prometheus.numbers("max(outlast_queue_depth)") == [7], "its figures")
+    await until(lambda: prometheus.query("outlast_queue_depth") == [], "their end")
+    prometheus.scrape()
