@@ -144,9 +144,15 @@ class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixi
     def _wire(self, settings: Settings, clock: Clock, connect: Callable[[Settings, Clock], Store]) -> Wiring:
         from outlast.enqueue.composer import Composer
         from outlast.enqueue.wiring import Wiring  # imports asyncio, which declarations do not need
+        from outlast.observe.tracing.app_tracing import tracing_of
 
         composer = Composer(
-            app_name=self.name, settings=settings, registry=self.registry, clock=clock, arguments=self._arguments
+            app_name=self.name,
+            settings=settings,
+            registry=self.registry,
+            clock=clock,
+            arguments=self._arguments,
+            tracing=tracing_of(self.name, settings.traces),
         )
         return Wiring(composer, self._observers, connect)
 

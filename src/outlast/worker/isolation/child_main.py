@@ -37,6 +37,7 @@ from outlast.worker.isolation.messages import (
     ChildNote,
     ChildProbed,
     ChildReady,
+    ChildSpan,
     EffectsAnswer,
     ImportFailed,
     IsolatedConfig,
@@ -56,6 +57,8 @@ from outlast.worker.usage import ProcessMeter
 __all__ = ["main", "serve"]
 
 _logger = logging.getLogger("outlast.worker")
+_FLUSH = 2.0
+"""Seconds that the app's own provider of spans has when this process ends."""
 
 
 class _ParentChannel:
@@ -170,6 +173,9 @@ def _run_all(channel: _ParentChannel, composer: ComposerPort, failed: str) -> No
 def _run_each(channel: _ParentChannel, composer: ComposerPort, failed: str) -> None:
     host = _ChildRunHost(composer, channel)
     expect_short_loops()
+    tracing = composer.tracing
+    if tracing is not None:
+        tracing.relay(lambda span: channel.send(ChildSpan(span)))
     process = os.getpid()
     channel.send(ChildReady())
     runs: CleanRuns | None = None
@@ -187,6 +193,8 @@ def _run_each(channel: _ParentChannel, composer: ComposerPort, failed: str) -> N
         assert runs is not None  # the set-up of the logs comes first
         settlement, left = runs.call(functools.partial(_run_task, message, declaration, composer, host))
         channel.send(RunReport.of(settlement, resident_bytes(process), left))
+    if tracing is not None:
+        tracing.flush(_FLUSH)
 
 
 def _run_task(
@@ -204,6 +212,10 @@ def _run_task(
     run = Run(delivery, plan, group, host, 0.0)
     run.deadline = task.deadline
     ends_at(run.remaining)
+    if task.trace and composer.tracing is not None:
+        run.trace = composer.tracing.in_child(message, task.trace)
+        if run.trace is not None:
+            run.trace.enter()  # in the context of this run
     began, meter = monotonic(), ProcessMeter()
     if task.probes or task.ramps:
         passes: dict[str, Pass] = {

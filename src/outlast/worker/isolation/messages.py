@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -23,6 +23,7 @@ __all__ = [
     "EffectsAnswer",
     "ChildProbed",
     "ChildReady",
+    "ChildSpan",
     "ForkEnded",
     "ForkServerMessage",
     "ForkServerReady",
@@ -78,7 +79,8 @@ class LogSetup(Struct, frozen=True, tag="logs"):
 class RunTask(Struct, frozen=True, tag="run"):
     """A job to run. deadline: monotonic seconds, 0 for none.
 
-    probes: the guards that the run probes; ramps: those whose ramp it counts in.
+    probes: the guards that the run probes; ramps: those whose ramp it counts in. trace: of its span, by which the child
+    goes on with the trace; empty for none.
     """
 
     message: Message
@@ -87,6 +89,7 @@ class RunTask(Struct, frozen=True, tag="run"):
     deadline: float
     probes: tuple[str, ...] = ()
     ramps: tuple[str, ...] = ()
+    trace: Mapping[str, str] = {}
 
 
 class ChildReady(Struct, frozen=True, tag="ready"):
@@ -142,6 +145,12 @@ class ChildLog(Struct, frozen=True, tag="log"):
     record: Raw
 
 
+class ChildSpan(Struct, frozen=True, tag="span"):
+    """A span of the run that has ended, for the worker to export."""
+
+    span: Raw
+
+
 class KindMissing(Struct, frozen=True, tag="missing"):
     """The job cannot run in this process: its app does not declare the kind. failed: imports that failed, in words."""
 
@@ -190,7 +199,16 @@ class ForkEnded(Struct, frozen=True, tag="ended"):
 
 
 ChildMessage = (
-    ChildReady | ImportFailed | ChildNote | ChildEffects | ChildCalls | ChildProbed | ChildLog | KindMissing | RunReport
+    ChildReady
+    | ImportFailed
+    | ChildNote
+    | ChildEffects
+    | ChildCalls
+    | ChildProbed
+    | ChildLog
+    | ChildSpan
+    | KindMissing
+    | RunReport
 )
 WorkerMessage = LogSetup | RunTask | EffectsAnswer
 ForkServerMessage = ForkServerReady | Forked | ForkEnded
