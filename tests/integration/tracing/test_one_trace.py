@@ -81,10 +81,6 @@ SETUPS = {
 }
 
 
-@pytest.fixture
-def received() -> Iterator[Collector]:
-    with collector() as found:
-        yield found
 
 
 @asynccontextmanager

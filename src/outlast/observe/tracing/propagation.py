@@ -47,7 +47,8 @@ def origin_of(headers: Mapping[str, str] | None) -> Origin | None:
         return None
     member = found.trace_state.get(_MEMBER, "0")
     hops = int(member) if member.isascii() and member.isdecimal() and len(member) < 4 else 0
-    context = SpanContext(found.trace_id, found.span_id, True, found.trace_flags, found.trace_state.delete(_MEMBER))
+    state = found.trace_state.delete(_MEMBER) if _MEMBER in found.trace_state else found.trace_state
+    context = SpanContext(found.trace_id, found.span_id, True, found.trace_flags, state)
     linked = member == _LINK or hops >= MOST_HOPS
     return Origin(context, not linked, 0 if linked else hops)
 
