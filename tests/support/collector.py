@@ -8,7 +8,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from tests.support.polling import until
@@ -76,7 +79,9 @@ class Collector:
 
     async def got(self, name: str, number: int = 1) -> list[Received]:
         """Wait until so many of a name have arrived."""
-        await until(lambda: len(self.named(name)) >= number, f"{number} spans {name!r}: {sorted(x.name for x in self.spans)}")
+        await until(
+            lambda: len(self.named(name)) >= number, f"{number} spans {name!r}: {sorted(x.name for x in self.spans)}"
+        )
         return self.named(name)
 
 
@@ -103,8 +108,9 @@ def _values(attributes: Any) -> dict[str, Any]:
 
 def _value(value: AnyValue) -> Any:
     which = value.WhichOneof("value")
-    found = None if which is None else getattr(value, which)
-    return [_value(each) for each in found.values] if which == "array_value" else found
+    if which == "array_value":
+        return [_value(each) for each in value.array_value.values]
+    return None if which is None else getattr(value, which)
 
 
 @contextmanager

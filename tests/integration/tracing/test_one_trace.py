@@ -6,14 +6,14 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support.collector import Collector, Received, collector
+from tests.support.collector import Collector, Received
 from tests.support.command import ROOT, Project
 from tests.support.family import end_all
 from tests.support.polling import until
@@ -79,8 +79,6 @@ SETUPS = {
     "contrib, a blocking endpoint": (BLOCKING, PROVIDER + CONTRIB, {}, "the app's own"),
     "FastAPI's own spans": (ASYNC, "", {"FASTAPI_OTEL_AUTO_CONFIGURE": "true"}, "shop"),
 }
-
-
 
 
 @asynccontextmanager

@@ -48,9 +48,7 @@ async def test_two_runs_of_one_loop_keep_their_spans_apart(traced: Outlast, rece
     assert len({each.trace for each in runs}) == 40
 
 
-async def test_a_failure_is_told_as_it_is_stored_without_what_is_redacted(
-    traced: Outlast, received: Collector
-) -> None:
+async def test_a_failure_is_told_as_it_is_stored_without_what_is_redacted(traced: Outlast, received: Collector) -> None:
     async with working(traced, target=TARGET):
         dead = [await jobs["fails"].enqueue(how, "4000-1234-5678") for how in ("value", "give-up")]
         for each in dead:
@@ -219,6 +217,13 @@ class TestIsolated:
         assert len({each.trace for each in runs}) == 50
         after = counts()
         assert after["ended"] - before["ended"] == after["exported"] - before["exported"] == len(received.spans) == 250
+
+    async def test_a_child_process_that_makes_spans_is_used_again(self, traced: Outlast, received: Collector) -> None:
+        """What makes its spans leaves nothing in it that the next run must not find."""
+        async with working(traced, target=TARGET, processes=1):
+            pids = [await (await jobs["works"].enqueue(number)).result(timeout=60) for number in range(5)]
+        assert len(set(pids)) == 1
+        assert len({each.id for each in received.named("inner")}) == 5
 
     async def test_the_span_of_a_run_outlives_its_process_with_what_had_ended(
         self, traced: Outlast, received: Collector
