@@ -88,7 +88,7 @@ async def test_each_job_of_a_fan_out_is_linked_to_the_event(traced: Outlast, rec
     assert {(each.trace, each.parent) for each in runs} == {(published.trace, published.id)}
 
 
-@pytest.mark.parametrize("kind", ["chain", "chain_at_once"])
+@pytest.mark.parametrize("kind", ["chain", "chain_at_once", "chain_with_headers", "chain_at_once_with_headers"])
 async def test_jobs_that_enqueue_the_next_begin_a_trace_after_a_while_linked_to_the_last(
     kind: str, traced: Outlast, received: Collector
 ) -> None:

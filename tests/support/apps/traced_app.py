@@ -79,6 +79,16 @@ async def chain_at_once(left: int) -> None:
         await jobs["chain_at_once"].enqueue(left - 1)
 
 
+async def chain_with_headers(ctx: Context, left: int) -> None:
+    if left:
+        ctx.enqueue(jobs["chain_with_headers"].with_options(headers=dict(ctx.headers)), left - 1)
+
+
+async def chain_at_once_with_headers(ctx: Context, left: int) -> None:
+    if left:
+        await jobs["chain_at_once_with_headers"].with_options(headers=dict(ctx.headers)).enqueue(left - 1)
+
+
 async def spreads(ctx: Context, number: int) -> None:
     for each in range(number):
         ctx.enqueue(jobs["noted"], each)
@@ -97,7 +107,8 @@ def build(url: str = "") -> Outlast:
     for handler in (works, dies):
         jobs[handler.__name__] = made.job(isolate="process", retry=quick, timeout=60)(handler)
     jobs["slow"] = made.job(isolate="process", retry=Retry(attempts=1), timeout=1)(slow)
-    for plain in (noted, on_loop, in_thread, chain, chain_at_once, spreads):
+    chains = (chain, chain_at_once, chain_with_headers, chain_at_once_with_headers)
+    for plain in (noted, on_loop, in_thread, spreads, *chains):
         jobs[plain.__name__] = made.job(plain)
     router = JobRouter()
     router.middleware(through)

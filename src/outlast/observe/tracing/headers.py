@@ -11,7 +11,7 @@ from outlast.core.bounds import HEADERS_LIMIT
 from outlast.core.exchanges.checks import EVENT_HEADERS_LIMIT, header_text
 from outlast.core.exchanges.values import ExchangeEvent
 from outlast.core.message import Message
-from outlast.observe.tracing.propagation import PARENT
+from outlast.observe.tracing.propagation import PARENT, STATE
 
 __all__ = ["with_context", "with_event_context"]
 
@@ -27,9 +27,10 @@ def with_event_context(event: ExchangeEvent, context: Mapping[str, str]) -> Exch
 
 
 def _joined(headers: Mapping[str, Any], context: Mapping[str, str], limit: int) -> dict[str, Any]:
-    """Return both: of the context first the state is left out, then all of it."""
+    """Return both, without a context that was there before. If there is no room, the state is left out, then all."""
+    headers = {name: value for name, value in headers.items() if name not in (PARENT, STATE)}
     for added in (context, {PARENT: context[PARENT]}):
         joined = {**headers, **added}
         if not headers or sum(len(name) + len(header_text(value)) for name, value in joined.items()) <= limit:
             return joined
-    return dict(headers)
+    return headers

@@ -12,10 +12,10 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-__all__ = ["MOST_HOPS", "PARENT", "Origin", "has_context", "injected", "origin_of"]
+__all__ = ["MOST_HOPS", "PARENT", "STATE", "Origin", "has_context", "injected", "origin_of"]
 
 PARENT: Final = "traceparent"
-_STATE: Final = "tracestate"
+STATE: Final = "tracestate"
 _MEMBER: Final = "outlast"
 _LINK: Final = "link"
 MOST_HOPS: Final = 16
@@ -32,9 +32,13 @@ class Origin(NamedTuple):
     hops: int
 
 
-def has_context(headers: Mapping[str, Any] | None) -> bool:
-    """Tell whether headers have a context already; it is kept."""
-    return headers is not None and PARENT in headers
+def has_context(headers: Mapping[str, Any] | None, copied: str | None = None) -> bool:
+    """Tell whether headers have a context that is to be kept.
+
+    copied: that of the run which makes the job. A handler that passes on all headers of its job passes it on too, and
+    means no context by it.
+    """
+    return headers is not None and PARENT in headers and (copied is None or headers[PARENT] != copied)
 
 
 def origin_of(headers: Mapping[str, str] | None) -> Origin | None:
@@ -61,5 +65,5 @@ def injected(context: SpanContext, *, hops: int = 0, link: bool = False) -> dict
     if member:
         state = state.update(_MEMBER, member) if _MEMBER in state else state.add(_MEMBER, member)
     if state:
-        headers[_STATE] = state.to_header()
+        headers[STATE] = state.to_header()
     return headers

@@ -26,7 +26,7 @@ from outlast.core.message import Delivery, Message
 from outlast.core.settlement import Settlement
 from outlast.observe.tracing.headers import with_context, with_event_context
 from outlast.observe.tracing.outcomes import tell
-from outlast.observe.tracing.propagation import Origin, has_context, injected, origin_of
+from outlast.observe.tracing.propagation import PARENT, Origin, has_context, injected, origin_of
 
 __all__ = ["FOLLOW_UPS", "JOINED", "OtelTracer", "Run"]
 
@@ -43,7 +43,7 @@ FOLLOW_UPS: Final = 100
 """Follow-ups of one run that have a span of their own; those after them are linked to the run."""
 _LINKS: Final = 128
 """Links of one span, as the SDK keeps at most by default."""
-_HOPS: Final = contexts.create_key("outlast-hops")
+_RUN: Final = contexts.create_key("outlast-run")
 
 
 class OtelTracer:
@@ -74,7 +74,8 @@ class OtelTracer:
         span, sent = None, items
         try:
             destination, attributes = about(items)
-            given = [each.headers for each in items if has_context(each.headers)]
+            hops, copied = _here()
+            given = [each.headers for each in items if has_context(each.headers, copied)]
             span = self._tracer.start_span(
                 f"{operation} {destination}".rstrip(),
                 kind=SpanKind.CLIENT if len(given) == len(items) else SpanKind.PRODUCER,
@@ -82,8 +83,8 @@ class OtelTracer:
                 links=[Link(origin.context) for each in given[:_LINKS] if (origin := origin_of(_texts(each)))],
             )
             if (context := span.get_span_context()).is_valid:
-                headers = injected(context, hops=_hops_here(), link=len(items) > JOINED)
-                sent = [each if has_context(each.headers) else add(each, headers) for each in items]
+                headers = injected(context, hops=hops, link=len(items) > JOINED)
+                sent = [each if has_context(each.headers, copied) else add(each, headers) for each in items]
         except Exception as error:
             self._tell(error)
         try:
@@ -123,7 +124,7 @@ class OtelTracer:
             },
             links=() if origin is None else (Link(origin.context),),
         )
-        return Run(self, span, _hops_of(origin))
+        return Run(self, span, message, _hops_of(origin))
 
     def child_run(self, message: Message, carried: Mapping[str, str]) -> Run | None:
         """Return the run of a child process, whose span is in its worker; None if it has none."""
@@ -131,7 +132,7 @@ class OtelTracer:
             found = origin_of(carried)
             if found is None:
                 return None
-            return Run(self, NonRecordingSpan(found.context), _hops_of(origin_of(message.headers)))
+            return Run(self, NonRecordingSpan(found.context), message, _hops_of(origin_of(message.headers)))
         except Exception as error:
             self._tell(error)
             return None
@@ -181,13 +182,14 @@ class OtelTracer:
 class Run:
     """The span of one run, or its remote end in a child process. hops: jobs before it in its trace."""
 
-    __slots__ = ("_followed", "_tracer", "context", "hops", "span")
+    __slots__ = ("_copied", "_followed", "_tracer", "context", "hops", "span")
 
-    def __init__(self, tracer: OtelTracer, span: Span, hops: int) -> None:
+    def __init__(self, tracer: OtelTracer, span: Span, message: Message, hops: int) -> None:
         self._tracer = tracer
         self.span = span
         self.hops = hops
-        self.context = contexts.set_value(_HOPS, hops, set_span_in_context(span, Context()))
+        self._copied = (message.headers or {}).get(PARENT)
+        self.context = contexts.set_value(_RUN, (hops + 1, self._copied), set_span_in_context(span, Context()))
         self._followed = 0
 
     @property
@@ -205,7 +207,7 @@ class Run:
 
     def follow(self, message: Message) -> Message:
         """Return a follow-up of the run, with the context of its creation in its headers."""
-        if has_context(message.headers):
+        if has_context(message.headers, self._copied):
             return message
         self._followed += 1
         made: Message | None = self._tracer.quietly(self._create, message)
@@ -230,10 +232,10 @@ _PROCESS: Final = {"messaging.operation.name": "process", "messaging.operation.t
 _CREATE: Final = {"messaging.operation.name": "create", "messaging.operation.type": "create"}
 
 
-def _hops_here() -> int:
-    """Return the jobs before one that is enqueued here: those of the run around this line, and its own."""
-    hops = contexts.get_value(_HOPS)
-    return hops + 1 if isinstance(hops, int) else 0
+def _here() -> tuple[int, str | None]:
+    """Return the jobs before one that is enqueued here, by the run around this line, and the parent in its headers."""
+    found: Any = contexts.get_value(_RUN)
+    return found or (0, None)
 
 
 def _hops_of(origin: Origin | None) -> int:
