@@ -20,7 +20,7 @@ def traced_by(collector: Collector) -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in collector.environ.items():
             patch.setenv(name, value)
-        process = app_tracing._Process()
+        process = app_tracing._ProcessTracing()
         patch.setattr(app_tracing, "_process", process)
         yield patch
         collector.open.set()

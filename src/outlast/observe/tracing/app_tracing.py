@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from outlast.observe.tracing.provider import OwnProvider
-    from outlast.observe.tracing.tracer import OtelTracer, Run
+    from outlast.observe.tracing.tracer import OtelTracer, RunSpan
 
 __all__ = ["FLUSH", "AppTracing", "tracing_of"]
 
@@ -32,7 +32,7 @@ _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_E
 _UNKNOWN: Final = object()
 
 
-class _Process:
+class _ProcessTracing:
     """What this process has of its own: at most one provider, whichever app asks first. A fork begins with none."""
 
     def __init__(self) -> None:
@@ -63,12 +63,12 @@ class _Process:
         return made
 
 
-_process = _Process()
+_process = _ProcessTracing()
 
 
 def _forked() -> None:
     global _process  # noqa: PLW0603 - threads and connections of the parent are not here
-    _process = _Process()
+    _process = _ProcessTracing()
 
 
 if hasattr(os, "register_at_fork"):
@@ -141,7 +141,7 @@ class AppTracing:
         """Give the spans of this child process to `send`, one by one, unless the app has a way of its own."""
         self._send = send
 
-    def in_child(self, message: Message, carried: Mapping[str, str]) -> Run | None:
+    def in_child(self, message: Message, carried: Mapping[str, str]) -> RunSpan | None:
         """Return the run of a child process, whose span is in its worker. carried: of that span."""
         if self._send is not None and self._relaying is None and _global_provider() is None:
             from outlast.observe.tracing.provider import provider_with

@@ -51,7 +51,7 @@ class SpanQueue(SpanProcessor):
         self._failing = self._closed = False
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Take a span that has ended; one that is not sampled is for nobody."""
+        """Take a span that has ended; one that is not sampled is ignored."""
         if span.context is not None and span.context.trace_flags.sampled:
             ENDED.add()
             self.add(span)

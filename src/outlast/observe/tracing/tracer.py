@@ -28,7 +28,7 @@ from outlast.observe.tracing.headers import with_context, with_event_context
 from outlast.observe.tracing.outcomes import tell
 from outlast.observe.tracing.propagation import PARENT, Origin, has_context, injected, origin_of
 
-__all__ = ["FOLLOW_UPS", "JOINED", "OtelTracer", "Run"]
+__all__ = ["FOLLOW_UPS", "JOINED", "OtelTracer", "RunSpan"]
 
 _logger = logging.getLogger("outlast.tracing")
 
@@ -97,7 +97,7 @@ class OtelTracer:
             if span is not None:
                 self._quietly(span.end)
 
-    def began(self, delivery: Delivery) -> Run | None:
+    def began(self, delivery: Delivery) -> RunSpan | None:
         """Begin the span of a run; None where that fails."""
         try:
             return self._began(delivery)
@@ -105,7 +105,7 @@ class OtelTracer:
             self._tell(error)
             return None
 
-    def _began(self, delivery: Delivery) -> Run:
+    def _began(self, delivery: Delivery) -> RunSpan:
         message = delivery.message
         origin = origin_of(message.headers)
         joins = origin is not None and origin.parent
@@ -124,20 +124,20 @@ class OtelTracer:
             },
             links=() if origin is None else (Link(origin.context),),
         )
-        return Run(self, span, message, _hops_of(origin))
+        return RunSpan(self, span, message, _hops_of(origin))
 
-    def child_run(self, message: Message, carried: Mapping[str, str]) -> Run | None:
+    def child_run(self, message: Message, carried: Mapping[str, str]) -> RunSpan | None:
         """Return the run of a child process, whose span is in its worker; None if it has none."""
         try:
             found = origin_of(carried)
             if found is None:
                 return None
-            return Run(self, NonRecordingSpan(found.context), message, _hops_of(origin_of(message.headers)))
+            return RunSpan(self, NonRecordingSpan(found.context), message, _hops_of(origin_of(message.headers)))
         except Exception as error:
             self._tell(error)
             return None
 
-    def create(self, message: Message, run: Run, *, own_span: bool) -> Message:
+    def create(self, message: Message, run: RunSpan, *, own_span: bool) -> Message:
         """Return a follow-up with the context of its creation: a span of its own, or the run's, then linked only."""
         context, hops = run.span.get_span_context(), run.hops + 1
         if own_span:
@@ -179,7 +179,7 @@ class OtelTracer:
             _logger.error("tracing failed, the jobs go on: %s: %s", type(error).__name__, error)
 
 
-class Run:
+class RunSpan:
     """The span of one run, or its remote end in a child process. hops: jobs before it in its trace."""
 
     __slots__ = ("_copied", "_followed", "_tracer", "context", "hops", "span")

@@ -30,11 +30,11 @@ DELIVERY = Delivery(message("q.1", 0.0), Fence("q.1", "q", 1))
 
 
 @pytest.fixture(autouse=True)
-def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[app_tracing._Process]:
+def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[app_tracing._ProcessTracing]:
     """A process without a provider and without variables."""
     for name in [each for each in os.environ if each.startswith("OTEL_")]:
         monkeypatch.delenv(name)
-    made = app_tracing._Process()
+    made = app_tracing._ProcessTracing()
     monkeypatch.setattr(app_tracing, "_process", made)
     monkeypatch.setattr(opentelemetry.trace, "_TRACER_PROVIDER", None)
     yield made
@@ -91,7 +91,7 @@ def test_without_the_packages_on_is_refused_and_auto_is_quiet(
 
 
 def test_the_provider_of_the_app_is_used_whenever_it_is_set(
-    process: app_tracing._Process, monkeypatch: pytest.MonkeyPatch
+    process: app_tracing._ProcessTracing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracing = AppTracing("shop", exports=True)
     first = tracing.tracer()
@@ -120,7 +120,7 @@ def test_without_the_private_name_the_public_function_is_asked(monkeypatch: pyte
 
 
 def test_a_process_of_outlast_has_its_provider_for_all_unless_the_app_has_one(
-    process: app_tracing._Process, monkeypatch: pytest.MonkeyPatch
+    process: app_tracing._ProcessTracing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
     monkeypatch.setattr(app_tracing, "_set_global", given.append)
