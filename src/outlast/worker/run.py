@@ -261,10 +261,15 @@ class ProcessPort(Protocol):
 
 
 def run_blocking(run: Run, run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]) -> Outcome:
-    """Run the job in the calling thread, which is not an event loop's, and return the outcome. Never raises."""
+    """Run the job in the calling thread, which is not an event loop's, and return the outcome. Never raises.
+
+    The context is that of the run alone: its span stays the current one in it.
+    """
     plan = run.plan
     assert plan is not None
     try:
+        if run.trace is not None:
+            run.trace.enter()
         values = run.values = plan.arguments.load(run.delivery.message.args)
         value = plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values)
         if issubclass(type(value), CoroutineType):  # isinstance reads `__class__`, which may be user code

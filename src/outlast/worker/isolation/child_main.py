@@ -214,8 +214,6 @@ def _run_task(
     ends_at(run.remaining)
     if task.trace and composer.tracing is not None:
         run.trace = composer.tracing.in_child(message, task.trace)
-        if run.trace is not None:
-            run.trace.enter()  # in the context of this run
     began, meter = monotonic(), ProcessMeter()
     if task.probes or task.ramps:
         passes: dict[str, Pass] = {
