@@ -146,9 +146,12 @@ class Outlast(PublishingMixin, Declarer, EventsMixin, LifecycleMixin, GuardsMixi
     def _wire(self, settings: Settings, clock: Clock, connect: Callable[[Settings, Clock], Store]) -> Wiring:
         from outlast.enqueue.composer import Composer
         from outlast.enqueue.wiring import Wiring  # imports asyncio, which declarations do not need
+        from outlast.observe.tracing.app_tracing import tracing_of
 
+        name, registry, arguments = self.name, self.registry, self._arguments
+        traces = tracing_of(name, settings.traces)
         composer = Composer(
-            app_name=self.name, settings=settings, registry=self.registry, clock=clock, arguments=self._arguments
+            app_name=name, settings=settings, registry=registry, clock=clock, arguments=arguments, tracing=traces
         )
         return Wiring(composer, self._observers, connect)
 

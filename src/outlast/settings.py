@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -30,6 +30,7 @@ _Seconds = Annotated[float, Meta(ge=0)]
 _SomeSeconds = Annotated[float, Meta(gt=0, description="give more than 0 seconds")]
 _KeptSeconds = Annotated[float, Meta(ge=600, description="give 600 seconds or more")]
 _Switch = Annotated[bool, Meta(description="give True or False (a variable: 1 or 0)")]
+_Traces = Annotated[Literal["auto", "on", "off"], Meta(description="give 'auto', 'on' or 'off'")]
 _Url = Annotated[str, Meta(description="give text such as 'sqlite:outlast.db'")]
 _AmqpUrl = Annotated[str, Meta(description="give text such as 'amqp://user:password@host/vhost'")]
 _ToolkitUrl = Annotated[str, Meta(description="give text such as 'redis://host:6379/1' or 'sqlite:toolkit.db'")]
@@ -123,6 +124,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     none. A port alone is of 127.0.0.1."""
     measure: _Switch = False
     """Measure the CPU seconds of runs in threads and on the loop; runs in child processes are always measured."""
+
+    traces: _Traces = "auto"
+    """"on" makes traces by OpenTelemetry (docs/tracing.md); "auto" does where the app has set a TracerProvider, or
+    OTEL_EXPORTER_OTLP_ENDPOINT names a collector and the extra `[otel]` is installed; "off" never does."""
 
     def __repr__(self) -> str:
         values = {field: getattr(self, field) for field in self.__struct_fields__}

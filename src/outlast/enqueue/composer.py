@@ -21,6 +21,7 @@ from outlast.core.message import Message
 from outlast.core.policy import seconds
 from outlast.core.registry import Declaration, Registry
 from outlast.core.store.features import ALL_FEATURES, Features, check_feature, check_messages
+from outlast.core.tracing import Tracing
 from outlast.core.urls import redact_url
 from outlast.declare.arguments import Arguments
 from outlast.declare.event_body import event_body
@@ -54,6 +55,7 @@ class Composer:
     """What the store of the settings offers."""
     latest: list[Message | None] = field(default_factory=lambda: [None])
     """The message that was made last: `enqueue_many` need not check what comes directly from here."""
+    tracing: Tracing | None = None
     given_claims: Claims | None = None
     claims: Claims = field(init=False)
     """Where large arguments and results go: what was given, else one by the settings."""

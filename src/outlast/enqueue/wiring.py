@@ -19,6 +19,7 @@ from outlast.core.exchanges.values import ExchangeEvent, Routed
 from outlast.core.message import Message
 from outlast.core.settlement import Accepted, Exists
 from outlast.core.store.store import Store
+from outlast.core.tracing import Tracer
 from outlast.enqueue.composer import Composer
 from outlast.enqueue.connections import Connections
 from outlast.enqueue.metrics import EnqueueCounts
@@ -137,6 +138,16 @@ class Wiring:
         `enqueue_timeout` includes the time to connect: past it, raise StoreUnavailable, or EnqueueUnknown when the
         messages were sent.
         """
+        tracing = self.composer.tracing
+        if tracing is not None and messages and (tracer := tracing.tracer()) is not None:
+            return self._publish_traced(tracer, messages)
+        return self._publish_anywhere(messages)
+
+    async def _publish_traced(self, tracer: Tracer, messages: Sequence[Message]) -> _Stored:
+        with tracer.sending(messages) as sent:
+            return await self._publish_anywhere(sent)
+
+    def _publish_anywhere(self, messages: Sequence[Message]) -> Coroutine[Any, Any, _Stored]:
         if has_short_loops():
             return self._on_portal(lambda: self._publish_here(messages))
         return self._publish_here(messages)
@@ -146,6 +157,20 @@ class Wiring:
 
         The spool does not keep events: while the store is away, they raise StoreUnavailable.
         """
+        tracing = self.composer.tracing
+        if tracing is not None and events and (tracer := tracing.tracer()) is not None:
+            return self._publish_events_traced(tracer, events)
+        return self._publish_events_anywhere(events)
+
+    async def _publish_events_traced(
+        self, tracer: Tracer, events: Sequence[ExchangeEvent]
+    ) -> tuple[list[Routed], Durability]:
+        with tracer.publishing(events) as sent:
+            return await self._publish_events_anywhere(sent)
+
+    def _publish_events_anywhere(
+        self, events: Sequence[ExchangeEvent]
+    ) -> Coroutine[Any, Any, tuple[list[Routed], Durability]]:
         if has_short_loops():
             return self._on_portal(lambda: self._publish_events(events))
         return self._publish_events(events)

@@ -1,1 +1,1 @@
-"""What is shown of a running system: metrics, health, logs, traces, and the files for the tools that watch it."""
+"""What is seen from outside: exporters, health, logs, traces, and the files for other tools."""

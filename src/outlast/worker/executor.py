@@ -69,6 +69,7 @@ class Executor:
         self._report = report
         self._pool = pool
         self._gates = gates
+        self._tracing = runtime.tracing
         self._threads = Threads(budget.thread.slots, "outlast-job")
         self._plans = run_plans(runtime, budget.by_mode)
         keeps = runtime.store.keeps_records()
@@ -202,6 +203,8 @@ class Executor:
 
     def _call(self, run: Run, plan: RunPlan, group: SlotGroup[Run]) -> None:
         """Call the handler, or let a child process call it."""
+        if self._tracing is not None and (tracer := self._tracing.tracer()) is not None:
+            run.trace = tracer.began(run.delivery)
         if group.isolated:
             self._pool.start(run, solo=group is self._budget.solo, answer=self._process_returned)
             return
@@ -218,7 +221,11 @@ class Executor:
         else:
             call = plan.bind(run.context() if plan.takes_context else None, values)
             around = ends_at(plan.timeout)  # the thread gets a copy of this context
+            trace = run.trace
+            entered = None if trace is None else trace.enter()
             self._threads.submit(call, functools.partial(self._thread_returned, run))
+            if trace is not None:
+                trace.leave(entered)
             restore(around)
             return
         if not run.ended:
@@ -228,6 +235,8 @@ class Executor:
 
     async def _run_on_loop(self, run: Run, plan: RunPlan, values: dict[str, Any]) -> None:
         ends_at(plan.timeout)
+        if run.trace is not None:
+            run.trace.enter()  # for the rest of this task
         try:
             value = await (plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values))
         except BaseException as error:
@@ -245,6 +254,8 @@ class Executor:
         """Run the middleware on the event loop, and the plain function that it awaits in a thread."""
         assert plan.around is not None
         ends_at(plan.timeout)
+        if run.trace is not None:
+            run.trace.enter()
         context = run.context()
         late = functools.partial(self._thread_returned, run, None, None)
         inner = ThreadCall(self._threads, plan.bind(context, values), late)

@@ -12,7 +12,7 @@ from outlast.worker.budget import Budget
 from outlast.worker.carrier import Carrier
 from outlast.worker.probing import end_passes
 from outlast.worker.report import Reporter
-from outlast.worker.run import Run, settled_as
+from outlast.worker.run import Run, end_trace, settled_as
 
 __all__ = ["RunFinisher"]
 
@@ -62,12 +62,15 @@ class RunFinisher:
             self._budget.loads.put_off(run.delivery.message.queue)
         if run.passes is not None:
             end_passes(run.passes.values(), settlement)
+        if run.trace is not None:
+            end_trace(run, settlement)
         self._budget.end(run)
         self._settle(run, settlement)
 
     def _drop(self, run: Run) -> None:
         for each in (run.passes or {}).values():
             each.end("neutral")
+        end_trace(run, None)
         run.ended = True
         run.task = None
         batch = ((run, Release(run.delivery.fence)),)

@@ -15,6 +15,7 @@ from outlast.core.message import Message
 from outlast.core.registry import Declaration, Registry
 from outlast.core.settlement import Published
 from outlast.core.store.store import Store
+from outlast.core.tracing import Tracing
 from outlast.declare.options import Options
 from outlast.settings import Settings
 from outlast.toolkit.objects.claims import Claims
@@ -74,6 +75,11 @@ class ComposerPort(Protocol):
     @property
     def claims(self) -> Claims:
         """Where large arguments and results go."""
+        ...
+
+    @property
+    def tracing(self) -> Tracing | None:
+        """What makes the spans of its jobs, None if it is turned off."""
         ...
 
     def check_progress(self) -> None:

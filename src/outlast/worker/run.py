@@ -34,6 +34,7 @@ from outlast.core.message import Delivery, Failure, Message, Usage
 from outlast.core.policy import Policy, Retry
 from outlast.core.registry import Declaration, Mode, Registry
 from outlast.core.settlement import Finish, Settlement
+from outlast.core.tracing import RunTrace
 from outlast.declare.context import Context
 from outlast.declare.once import Effects, EffectsPort
 from outlast.worker.call_plan import Around, call_plan, measuring
@@ -52,6 +53,7 @@ __all__ = [
     "RunPlan",
     "StopReason",
     "conclude",
+    "end_trace",
     "fail",
     "run_blocking",
     "run_plans",
@@ -178,6 +180,8 @@ class Run:
     made_effects: Effects | None = None
     passes: Mapping[str, Pass] | None = None
     """What its guarded calls may do beyond others, by the name of the guard."""
+    trace: RunTrace | None = None
+    """Its span, while it has one."""
 
     @property
     def message(self) -> Message:
@@ -214,7 +218,7 @@ class Run:
             raise BodyTooLarge(message.kind, len(bytes(message.args)), self.host.max_body)
         if self.then is None:
             self.then = []
-        self.then.append(message)
+        self.then.append(message if self.trace is None else self.trace.follow(message))
 
     def note(self, name: str, value: Raw) -> None:
         """Add a note; the worker keeps the last one of each name. Raise BodyTooLarge, ConfigurationError."""
@@ -261,10 +265,15 @@ class ProcessPort(Protocol):
 
 
 def run_blocking(run: Run, run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]) -> Outcome:
-    """Run the job in the calling thread, which is not an event loop's, and return the outcome. Never raises."""
+    """Run the job in the calling thread, which is not an event loop's, and return the outcome. Never raises.
+
+    The context is that of the run alone: its span stays the current one in it.
+    """
     plan = run.plan
     assert plan is not None
     try:
+        if run.trace is not None:
+            run.trace.enter()
         values = run.values = plan.arguments.load(run.delivery.message.args)
         value = plan.handler(run.context(), **values) if plan.takes_context else plan.handler(**values)
         if issubclass(type(value), CoroutineType):  # isinstance reads `__class__`, which may be user code
@@ -362,6 +371,13 @@ def settled_as(run: Run, outcome: Outcome, rng: Random) -> Settlement:
     if run.usage is not None and type(settlement) is Finish:
         settlement = structs.replace(settlement, usage=run.usage)
     return settlement
+
+
+def end_trace(run: Run, settlement: Settlement | None) -> None:
+    """End the span of a run, if it has one. settlement: None for a run that was superseded."""
+    if run.trace is not None:
+        run.trace.end(settlement)
+        run.trace = None
 
 
 def _failure(run: Run, error: BaseException) -> Failure:

@@ -59,6 +59,8 @@ _UNWIND: Final = 2.0
 """Seconds that a cancelled handler has for its clean-up when the worker stops."""
 _LAST_CALL: Final = 2.0
 """Seconds that the store has to take back what a stopped worker holds; after that its lease lapses."""
+_FLUSH: Final = 2.0
+"""Seconds that the collector of traces has to take the last spans."""
 
 
 class WorkerTorn(RuntimeError):
@@ -192,6 +194,9 @@ class Worker:
                 if registry.on_stop:
                     left = self._drain_until - asyncio.get_running_loop().time()
                     await lifecycle.stop(registry.on_stop, left, self._grace_over)
+                tracing = self._runtime.tracing
+                if tracing is not None and tracing.tracer() is not None:
+                    await asyncio.to_thread(tracing.flush, _FLUSH)
 
     async def _run(self, stop: asyncio.Event, store: Store) -> None:
         offered = store.broker.capabilities
@@ -201,7 +206,7 @@ class Worker:
         link.on_stall = lambda seconds: self._runtime.emit(WorkerStalled(self.holder.id, seconds))
         scheduler = await scheduler_of(self._runtime, link)
         self._failed = asyncio.get_running_loop().create_future()
-        pool = ProcessPool(self._source, size=self._process_slots)
+        pool = self._pool()
         notes = NoteKeeper(link, self._lost)
         report = Reporter(self._runtime, self._tally)
         budget = Budget(
@@ -271,6 +276,12 @@ class Worker:
             self._failed.result()
 
     # Working
+
+    def _pool(self) -> ProcessPool:
+        tracing = self._runtime.tracing
+        if tracing is not None and self._job_map is not None:
+            tracing.own_process()  # after the hooks at the start: they may set a provider
+        return ProcessPool(self._source, size=self._process_slots, tracing=tracing)
 
     def _gates(self, budget: Budget, link: StoreLink) -> Gates | None:
         """Return the gates of the queues that need guards; None when none does."""

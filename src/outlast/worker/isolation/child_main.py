@@ -38,6 +38,7 @@ from outlast.worker.isolation.messages import (
     ChildNote,
     ChildProbed,
     ChildReady,
+    ChildSpan,
     EffectsAnswer,
     ImportFailed,
     IsolatedConfig,
@@ -57,6 +58,8 @@ from outlast.worker.usage import ProcessMeter
 __all__ = ["main", "serve"]
 
 _logger = logging.getLogger("outlast.worker")
+_FLUSH = 2.0
+"""Seconds that the app's own provider of spans has when this process ends."""
 
 
 class _ParentChannel:
@@ -173,6 +176,9 @@ def _run_all(channel: _ParentChannel, composer: ComposerPort, failed: str) -> No
 def _run_each(channel: _ParentChannel, composer: ComposerPort, failed: str) -> None:
     host = _ChildRunHost(composer, channel)
     expect_short_loops()
+    tracing = composer.tracing
+    if tracing is not None:
+        tracing.relay(lambda span: channel.send(ChildSpan(span)))
     process = os.getpid()
     channel.send(ChildReady())
     runs: CleanRuns | None = None
@@ -191,6 +197,8 @@ def _run_each(channel: _ParentChannel, composer: ComposerPort, failed: str) -> N
         settlement, left = runs.call(functools.partial(_run_task, message, declaration, composer, host))
         used, counted = host.meter.cpu(), meters.take()
         channel.send(RunReport.of(settlement, resident_bytes(process), left, used, counted))
+    if tracing is not None:
+        tracing.flush(_FLUSH)
 
 
 def _run_task(
@@ -208,6 +216,8 @@ def _run_task(
     run = Run(delivery, plan, group, host, 0.0)
     run.deadline = task.deadline
     ends_at(run.remaining)
+    if task.trace and composer.tracing is not None:
+        run.trace = composer.tracing.in_child(message, task.trace)
     began, meter = monotonic(), ProcessMeter()
     host.meter = meter
     if task.probes or task.ramps:

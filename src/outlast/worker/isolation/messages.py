@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -24,6 +24,7 @@ __all__ = [
     "EffectsAnswer",
     "ChildProbed",
     "ChildReady",
+    "ChildSpan",
     "ForkEnded",
     "ForkServerMessage",
     "ForkServerReady",
@@ -79,7 +80,8 @@ class LogSetup(Struct, frozen=True, tag="logs"):
 class RunTask(Struct, frozen=True, tag="run"):
     """A job to run. deadline: monotonic seconds, 0 for none.
 
-    probes: the guards that the run probes; ramps: those whose ramp it counts in.
+    probes: the guards that the run probes; ramps: those whose ramp it counts in. trace: of its span, by which the child
+    goes on with the trace; empty for none.
     """
 
     message: Message
@@ -88,6 +90,7 @@ class RunTask(Struct, frozen=True, tag="run"):
     deadline: float
     probes: tuple[str, ...] = ()
     ramps: tuple[str, ...] = ()
+    trace: Mapping[str, str] = {}
 
 
 class ChildReady(Struct, frozen=True, tag="ready"):
@@ -141,6 +144,12 @@ class ChildLog(Struct, frozen=True, tag="log"):
     logger: str
     handlers: list[int]
     record: Raw
+
+
+class ChildSpan(Struct, frozen=True, tag="span"):
+    """A span of the run that has ended, for the worker to export."""
+
+    span: Raw
 
 
 class KindMissing(Struct, frozen=True, tag="missing"):
@@ -199,7 +208,16 @@ class ForkEnded(Struct, frozen=True, tag="ended"):
 
 
 ChildMessage = (
-    ChildReady | ImportFailed | ChildNote | ChildEffects | ChildCalls | ChildProbed | ChildLog | KindMissing | RunReport
+    ChildReady
+    | ImportFailed
+    | ChildNote
+    | ChildEffects
+    | ChildCalls
+    | ChildProbed
+    | ChildLog
+    | ChildSpan
+    | KindMissing
+    | RunReport
 )
 WorkerMessage = LogSetup | RunTask | EffectsAnswer
 ForkServerMessage = ForkServerReady | Forked | ForkEnded

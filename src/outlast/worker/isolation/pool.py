@@ -17,6 +17,7 @@ from outlast.aio.frames import pack, read_frame
 from outlast.core.decide import UNRUNNABLE, Crashed, Outcome, Unrunnable
 from outlast.core.message import Failure
 from outlast.core.settlement import Release, Settlement
+from outlast.core.tracing import Tracing
 from outlast.meters import meters
 from outlast.meters.metric import Reading
 from outlast.worker.app_source import AppSource
@@ -30,6 +31,7 @@ from outlast.worker.isolation.messages import (
     ChildNote,
     ChildProbed,
     ChildReady,
+    ChildSpan,
     EffectsAnswer,
     ImportFailed,
     IsolatedConfig,
@@ -50,6 +52,8 @@ JOBS_EACH: Final = 1000
 RESIDENT_LIMIT: Final = 512 * 1024 * 1024
 """Bytes of memory above which a child process is replaced after its job."""
 _EXIT_TIME: Final = 5.0
+_FLUSH_TIME: Final = 2.5
+"""Seconds that an idle child process of a worker that stops has to exit: it takes 2 at most to send its spans."""
 _START_TIME: Final = 60.0
 _FAILED_PAUSE: Final = 5.0
 _REMEMBERED: Final = 10_000
@@ -80,7 +84,8 @@ class _PoolChild:
             passes = (run.passes or {}).items()
             probes = tuple(name for name, each in passes if each.probes)
             ramps = tuple(name for name, each in passes if not each.probes)
-            task = RunTask(delivery.message, delivery.attempt, delivery.crashes, run.deadline, probes, ramps)
+            trace = {} if run.trace is None else run.trace.carried
+            task = RunTask(delivery.message, delivery.attempt, delivery.crashes, run.deadline, probes, ramps, trace)
             self.writer.write(pack(encode(task)))
 
     def send(self, answer: EffectsAnswer) -> None:
@@ -122,8 +127,9 @@ class ProcessPool:
     cancellation, had not imported the app yet, or died while the worker stops.
     """
 
-    def __init__(self, source: AppSource | None, *, size: int) -> None:
+    def __init__(self, source: AppSource | None, *, size: int, tracing: Tracing | None = None) -> None:
         self._source = source
+        self._tracing = tracing
         self._size = size
         self._children: dict[_PoolChild, asyncio.Task[None]] = {}
         self._stopping = False
@@ -168,6 +174,8 @@ class ProcessPool:
     async def close(self) -> None:
         """Kill all child processes; return when they are reaped."""
         self._stopping = True
+        if self._tracing is not None and self._tracing.tracer() is not None:
+            await self._let_idle_ones_exit()
         for child in self._children:
             child.kill()
         if self._idle_timer is not None:
@@ -178,6 +186,15 @@ class ProcessPool:
         if self._fork_server is not None:
             ends.append(self._fork_server.close())
         await asyncio.gather(*ends, return_exceptions=True)
+
+    async def _let_idle_ones_exit(self) -> None:
+        """Let them send the spans that the app's own provider has there: at their exit, which has its bound."""
+        leaving = [self._children[each] for each in list(self._children) if each.run is None and each.ready]
+        for each in list(self._children):
+            if each.run is None:
+                each.retire()
+        if leaving:
+            await asyncio.wait(leaving, timeout=_FLUSH_TIME)
 
     def stopping(self) -> None:
         """Count no crash from now on: the cause of the stop may kill the child processes as well."""
@@ -274,6 +291,9 @@ class ProcessPool:
                 self._finished(child, message)
             elif isinstance(message, ChildLog):
                 handle_record(message)
+            elif isinstance(message, ChildSpan):
+                if self._tracing is not None:
+                    self._tracing.take(message.span)
             elif isinstance(message, KindMissing):
                 self._kind_missing(child, message)
             elif isinstance(message, ChildNote) and child.run is not None:
