@@ -13,6 +13,7 @@ from msgspec import structs
 from outlast.brokers.expansion import Expansion
 from outlast.brokers.redis.claim import ClaimReply, ClaimRequest
 from outlast.brokers.redis.cluster_claim import ClusterClaim
+from outlast.brokers.redis.cluster_history import ClusterHistory
 from outlast.brokers.redis.keyspace import Keyspace
 from outlast.brokers.redis.queue_directory import QueueDirectory
 from outlast.brokers.redis.queue_store import QueueStore
@@ -39,7 +40,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class ClusterStore(BaseRedisStore):
+class ClusterStore(ClusterHistory, BaseRedisStore):
     """The store of all queues of a Cluster. A call runs in all its queues in parallel, in each queue as one step.
 
     If one queue fails, the call is done for the others and then raises; repeating a call is always safe.

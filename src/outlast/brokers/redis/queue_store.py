@@ -7,6 +7,7 @@ from outlast.brokers.redis.control import ControlOperations
 from outlast.brokers.redis.delivery import DeliveryOperations
 from outlast.brokers.redis.exchanges import ExchangeOperations
 from outlast.brokers.redis.guards import GuardOperations
+from outlast.brokers.redis.history import HistoryOperations
 from outlast.brokers.redis.loads import LoadOperations
 from outlast.brokers.redis.records import RecordOperations
 from outlast.brokers.redis.schedules import ScheduleOperations
@@ -22,6 +23,7 @@ class QueueStore(
     ControlOperations,
     ScheduleOperations,
     GuardOperations,
+    HistoryOperations,
     LoadOperations,
 ):
     """One keyspace with the methods of the store protocols. Open its keyspace before the first call."""

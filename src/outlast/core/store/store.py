@@ -10,6 +10,7 @@ from outlast.core.store.control import Control
 from outlast.core.store.exchanges import Exchanges
 from outlast.core.store.features import check_declared, refusal
 from outlast.core.store.guards import Guards
+from outlast.core.store.history import History
 from outlast.core.store.inbox import Inbox
 from outlast.core.store.records import Records
 from outlast.core.store.schedules import Schedules
@@ -17,7 +18,7 @@ from outlast.core.store.schedules import Schedules
 __all__ = ["CompleteStore", "Store"]
 
 
-class CompleteStore(Broker, Records, Control, Schedules, Guards, Exchanges, Protocol):
+class CompleteStore(Broker, Records, Control, Schedules, Guards, Exchanges, History, Protocol):
     """One object that is a broker and all the parts."""
 
 
@@ -27,7 +28,7 @@ class Store:
     url: shown in errors, without a password. `open` and `close` of the broker open and close the parts too.
     """
 
-    __slots__ = ("_control", "_exchanges", "_guards", "_records", "_schedules", "broker", "inbox", "url")
+    __slots__ = ("_control", "_exchanges", "_guards", "_history", "_records", "_schedules", "broker", "inbox", "url")
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Store:
         schedules: Schedules | None = None,
         guards: Guards | None = None,
         exchanges: Exchanges | None = None,
+        history: History | None = None,
         inbox: Inbox | None = None,
         url: str,
     ) -> None:
@@ -48,13 +50,23 @@ class Store:
         self._schedules: Final = schedules
         self._guards: Final = guards
         self._exchanges: Final = exchanges
+        self._history: Final = history
         self.inbox: Final = inbox
         """What a worker moves into the store; None where no server routes events to queues of the app."""
 
     @classmethod
     def of(cls, store: CompleteStore, url: str) -> Store:
         """Return the store whose broker and parts are one object."""
-        return cls(store, records=store, control=store, schedules=store, guards=store, exchanges=store, url=url)
+        return cls(
+            store,
+            records=store,
+            control=store,
+            schedules=store,
+            guards=store,
+            exchanges=store,
+            history=store,
+            url=url,
+        )
 
     def bridged(self, broker: Broker, exchanges: Exchanges, inbox: Inbox) -> Store:
         """Return this store with exchanges that a server routes, and the broker that declares both."""
@@ -65,6 +77,7 @@ class Store:
             schedules=self._schedules,
             guards=self._guards,
             exchanges=exchanges,
+            history=self._history,
             inbox=inbox,
             url=self.url,
         )
@@ -109,6 +122,15 @@ class Store:
     def keeps_exchanges(self) -> bool:
         """Tell whether exchanges can be declared."""
         return self._exchanges is not None
+
+    @property
+    def history(self) -> History:
+        """The part that keeps samples, journal and costs; raise ConfigurationError where the store has none."""
+        return self._history or self._refuse("keeps no history")
+
+    def keeps_history(self) -> bool:
+        """Tell whether samples, journal and costs are kept."""
+        return self._history is not None
 
     async def declare(self, registry: Registry) -> None:
         """Declare an app's queues and exchanges; raise ConfigurationError for a declaration that the store can't keep.
