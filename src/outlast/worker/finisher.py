@@ -62,6 +62,8 @@ class RunFinisher:
             self._budget.loads.put_off(run.delivery.message.queue)
         if run.passes is not None:
             end_passes(run.passes.values(), settlement)
+        if self._budget.costs is not None:
+            self._budget.costs.ended(run, settlement)
         self._budget.end(run)
         self._settle(run, settlement)
 

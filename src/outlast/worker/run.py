@@ -170,6 +170,8 @@ class Run:
     then: list[Message] | None = None
     notes: dict[str, Raw] | None = None
     usage: Usage | None = None
+    cpu: float = 0.0
+    """CPU seconds, 0 where they are not measured."""
     error: BaseException | None = None
     effects_port: EffectsPort | None = None
     made_effects: Effects | None = None
@@ -193,6 +195,7 @@ class Run:
 
     def used(self, cpu: float) -> None:
         """Record the CPU seconds of the run, unless they are too few to keep; from any thread."""
+        self.cpu = cpu
         if cpu >= WORTH_KEEPING:
             self.usage = Usage(cpu, self.host.clock.monotonic() - self.started)
 

@@ -27,6 +27,7 @@ from outlast.worker.budget import Budget
 from outlast.worker.claim_sweep import sweep_of
 from outlast.worker.claimer import Claimer
 from outlast.worker.consumer_watch import ConsumerWatch
+from outlast.worker.costs import keeper_of
 from outlast.worker.effects import EffectKeeper
 from outlast.worker.executor import Executor
 from outlast.worker.intake import intakes_of
@@ -196,12 +197,14 @@ class Worker:
         pool = ProcessPool(self._source, size=self._process_slots)
         notes = NoteKeeper(link, self.lose)
         report = Reporter(self._runtime)
+        costs = keeper_of(link, self.holder.id)
         budget = Budget(
             self._runtime,
             concurrency=self._concurrency,
             threads=self._thread_slots,
             processes=self._process_slots,
             job_map=self._job_map,
+            costs=None if costs is None else costs.sums,
         )
 
         def make_settler(queue: str = "") -> Settler:
@@ -228,6 +231,9 @@ class Worker:
         try:
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(link.close)
+                if costs is not None:
+                    stack.push_async_callback(costs.close)
+                    self._run_in_background(stack, costs.run(), "outlast costs")
                 stack.callback(self._last_beat, budget)
                 stack.callback(executor.close)
                 stack.push_async_callback(notes.close)

@@ -185,8 +185,8 @@ def _run_each(channel: _ParentChannel, composer: ComposerPort, failed: str) -> N
             channel.send(KindMissing(failed))
             continue
         assert runs is not None  # the set-up of the logs comes first
-        settlement, left = runs.call(functools.partial(_run_task, message, declaration, composer, host))
-        channel.send(RunReport.of(settlement, resident_bytes(process), left))
+        (settlement, cpu), left = runs.call(functools.partial(_run_task, message, declaration, composer, host))
+        channel.send(RunReport.of(settlement, resident_bytes(process), left, cpu))
 
 
 def _run_task(
@@ -195,8 +195,8 @@ def _run_task(
     composer: ComposerPort,
     host: _ChildRunHost,
     run_coroutine: RunCoroutine,
-) -> Settlement:
-    """Run one job and return its settlement: only this process has the exception object."""
+) -> tuple[Settlement, float]:
+    """Run one job; return its settlement, as only this process has the exception object, and its CPU seconds."""
     message = task.message
     delivery = Delivery(message, Fence(message.id, message.queue, 0), task.attempt, task.crashes)
     group: SlotGroup[Run] = SlotGroup(1)
@@ -214,7 +214,7 @@ def _run_task(
     else:
         outcome = run_blocking(run, run_coroutine)
     run.usage = Usage(meter.cpu(), monotonic() - began, meter.peak())
-    return settled_as(run, outcome, composer.rng)
+    return settled_as(run, outcome, composer.rng), run.usage.cpu
 
 
 def _die(why: str) -> NoReturn:

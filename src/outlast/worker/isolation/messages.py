@@ -149,20 +149,24 @@ class KindMissing(Struct, frozen=True, tag="missing"):
 
 
 class RunReport(Struct, frozen=True, tag="report"):
-    """The settlement of a run. resident: the child's memory in bytes. left: what the next run must not find in it."""
+    """The settlement of a run. resident: the child's memory in bytes. left: what the next run must not find in it.
+
+    cpu: seconds of the run, of which a settlement that ends no job has none.
+    """
 
     resident: int
     end: Finish | Reschedule | Release
     result: Raw = Raw(b"null")
     left: str = ""
+    cpu: float = 0.0
 
     @classmethod
-    def of(cls, settlement: Settlement, resident: int, left: str = "") -> RunReport:
+    def of(cls, settlement: Settlement, resident: int, left: str = "", cpu: float = 0.0) -> RunReport:
         """Return the report of a settlement. Its result is beside it: msgspec decodes `Raw | None` only as None."""
         assert not isinstance(settlement, Park)
         if isinstance(settlement, Finish) and settlement.result is not None:
-            return cls(resident, structs.replace(settlement, result=None), settlement.result, left)
-        return cls(resident, settlement, left=left)
+            return cls(resident, structs.replace(settlement, result=None), settlement.result, left, cpu)
+        return cls(resident, settlement, left=left, cpu=cpu)
 
     def settlement(self, fence: Fence) -> Settlement:
         """Return the settlement with the fence of the worker's delivery, which the child does not have."""

@@ -290,6 +290,7 @@ class ProcessPool:
             child.retire()
         if child.run is not None:
             self._unrunnable.pop(child.run.delivery.message.id, None)
+            child.run.cpu = report.cpu
         if child.run is not None and child.run.stop is None:
             child.finish(None, report.settlement(child.run.delivery.fence))
         elif child.run is not None:
