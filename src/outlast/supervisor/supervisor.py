@@ -25,7 +25,8 @@ from outlast.core.exitcodes import CLEAN, CONFIG, CRASHING, STORE
 from outlast.core.store.broker import Broker
 from outlast.core.store.store import Store
 from outlast.core.text import counted
-from outlast.supervisor.blame import LAST_CALL, release_within, tell_requeued
+from outlast.observe.history import HistoryKeeper
+from outlast.supervisor.blame import LAST_CALL, died_in_words, release_within, tell_requeued
 from outlast.supervisor.links import open_link, still_in_place, tell_failure
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
 from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess
@@ -100,6 +101,7 @@ class Supervisor:
         self._link: StoreLink | None = None
         self._links: dict[WorkerProcess, StoreLink] = {}
         """By process: after a change of the file, the fences of an old worker mean nothing in the new one."""
+        self._history = HistoryKeeper(lambda: self._link, self._clock, self._rng)
         self._linked = asyncio.Event()
         self._linking = asyncio.Lock()
         self._hello: WorkerHello | None = None
@@ -158,6 +160,9 @@ class Supervisor:
         during the reload restarts it.
         """
         self._replacements.reload()
+        mark = asyncio.get_running_loop().create_task(self._history.mark("workers reloaded"))
+        self._tasks.add(mark)
+        mark.add_done_callback(self._tasks.discard)
 
     def end_grace(self) -> None:
         """End the grace period of a stop now."""
@@ -181,7 +186,13 @@ class Supervisor:
         """
         loop = asyncio.get_running_loop()
         self._replicas = [WorkerReplica(self) for _ in range(self._size)]
-        work = (self._renewals(), self._checks(), self._replacements.run(self._replicas), self._watch_consumers())
+        work = (
+            self._renewals(),
+            self._checks(),
+            self._replacements.run(self._replicas),
+            self._watch_consumers(),
+            self._keep_history(),
+        )
         beside = [loop.create_task(each) for each in work]
         running = [loop.create_task(replica.run()) for replica in self._replicas]
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self._over.wait())]
@@ -196,6 +207,7 @@ class Supervisor:
             if self._hello is not None:
                 _logger.info("stopped: %s of jobs ended", counted(self._finished, "run"))
             if self._link is not None:
+                await self._history.mark("workers stopped", f"{counted(self._finished, 'run')} of jobs ended")
                 with contextlib.suppress(StoreError):
                     self._closed = await closed_within(LAST_CALL / 2, self._link.store.broker.close())
         for task in (*running, *beside):
@@ -233,6 +245,8 @@ class Supervisor:
         link = self._links.pop(process, self._link)
         if link is not None:
             await release_within(link, ended, self._clock, self._over)
+            if not ended.left:
+                await self._history.mark("worker died", died_in_words(ended))
         elif process.settings is not None and not process.settings.leases:
             await tell_requeued(ended, self._clock)
 
@@ -318,6 +332,11 @@ class Supervisor:
         """Return the seconds that a stopping worker has until it is killed."""
         settings = process.settings or self._hello
         return _MARGIN + (settings.drain_grace if settings is not None else 0.0)
+
+    async def _keep_history(self) -> None:
+        await self._linked.wait()
+        assert self._hello is not None  # without it there is no link
+        await self._history.run(f"{counted(self._size, 'process')}, {self._hello.about}")
 
     async def _watch_consumers(self) -> None:
         await self._linked.wait()

@@ -27,7 +27,7 @@ from outlast.worker.budget import Budget
 from outlast.worker.claim_sweep import sweep_of
 from outlast.worker.claimer import Claimer
 from outlast.worker.consumer_watch import ConsumerWatch
-from outlast.worker.costs import keeper_of
+from outlast.worker.costs import CostKeeper, keeper_of
 from outlast.worker.effects import EffectKeeper
 from outlast.worker.executor import Executor
 from outlast.worker.intake import intakes_of
@@ -224,22 +224,24 @@ class Worker:
             gates=gates,
         )
         stopper = self._stopper = executor.stopper
-        lease = self._runtime.settings.lease
         claimer = Claimer(
-            link, budget, executor.accept, queues=self.queues, holder=self.holder, lease=lease, gates=gates
+            link,
+            budget,
+            executor.accept,
+            queues=self.queues,
+            holder=self.holder,
+            lease=self._runtime.settings.lease,
+            gates=gates,
         )
         try:
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(link.close)
-                if costs is not None:
-                    stack.push_async_callback(costs.close)
-                    self._run_in_background(stack, costs.run(), "outlast costs")
                 stack.callback(self._last_beat, budget)
                 stack.callback(executor.close)
                 stack.push_async_callback(notes.close)
                 stack.push_async_callback(self._release_all, link, settler, budget)
                 stack.push_async_callback(pool.close)
-                await self._start_background(stack, link, budget)
+                await self._start_background(stack, link, budget, costs)
                 if gates is not None:
                     gates.shut = functools.partial(_shut, claimer, stopper)
                     stack.callback(gates.close)
@@ -272,8 +274,13 @@ class Worker:
 
         return gates_of(self._runtime.registry, self.queues, budget, link)
 
-    async def _start_background(self, stack: contextlib.AsyncExitStack, link: StoreLink, budget: Budget) -> None:
+    async def _start_background(
+        self, stack: contextlib.AsyncExitStack, link: StoreLink, budget: Budget, costs: CostKeeper | None
+    ) -> None:
         """Start the tasks that run until the last job is settled."""
+        if costs is not None:
+            stack.push_async_callback(costs.close)
+            self._run_in_background(stack, costs.run(), "outlast costs")
         leases = link.store.broker.capabilities.leases
         if self._job_map is not None:
             self._run_in_background(stack, self._beat(self._job_map, budget), "outlast beat")

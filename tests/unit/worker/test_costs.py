@@ -139,7 +139,10 @@ async def test_an_outage_is_told_once_and_loses_nothing(
     assert await kept(store) == [("send", "", 5)] or store.calls[-1] != store.calls[-2]
     await keeper.close()
     assert await kept(store) == [("send", "", 5)]
-    assert [each.getMessage().partition(",")[0] for each in caplog.records] == ["the store is away", "the store is back"]
+    assert [each.getMessage().partition(",")[0] for each in caplog.records] == [
+        "the store is away",
+        "the store is back",
+    ]
 
 
 async def test_a_worker_that_stops_adds_all_of_it(keeper: CostKeeper, store: ToldStore) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from outlast.core.registry import Registry
 from outlast.core.store.broker import Broker
@@ -70,17 +70,22 @@ class Store:
 
     def bridged(self, broker: Broker, exchanges: Exchanges, inbox: Inbox) -> Store:
         """Return this store with exchanges that a server routes, and the broker that declares both."""
-        return Store(
-            broker,
-            records=self._records,
-            control=self._control,
-            schedules=self._schedules,
-            guards=self._guards,
-            exchanges=exchanges,
-            history=self._history,
-            inbox=inbox,
-            url=self.url,
-        )
+        return self.having(broker=broker, exchanges=exchanges, inbox=inbox)
+
+    def having(self, **parts: Any) -> Store:
+        """Return this store with other parts, by the names of the arguments of Store."""
+        own = {
+            "broker": self.broker,
+            "records": self._records,
+            "control": self._control,
+            "schedules": self._schedules,
+            "guards": self._guards,
+            "exchanges": self._exchanges,
+            "history": self._history,
+            "inbox": self.inbox,
+            "url": self.url,
+        }
+        return Store(**{**own, **parts})
 
     @property
     def records(self) -> Records:
