@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.policy import DEFAULTS
+from outlast.core.prices import PRICES_PATTERN
 from outlast.core.text import shown
 from outlast.core.topology import variables_of
 from outlast.core.urls import mask_urls, redact_url
@@ -39,6 +40,15 @@ _File = Annotated[
 _ObjectsUrl = Annotated[
     str,
     Meta(description="give text such as 's3://bucket/prefix?region=eu-west-1', 'gs://bucket/prefix' or 'file:PATH'"),
+]
+
+_Prices = Annotated[
+    str,
+    Meta(
+        pattern=PRICES_PATTERN,
+        description="give text such as 'cpu_hour=0.04 gib=0.09 currency=EUR', with a kind before a name that differs "
+        "for it ('render:cpu_hour=0.4'); the names are cpu_hour, wall_hour, gib, runs_1000 and currency",
+    ),
 ]
 
 ADDRESSES: Final = ("url", "amqp_url", "toolkit_url", "objects_url")
@@ -111,6 +121,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Seconds after which the supervisor replaces a worker process; 0 for never."""
     recycle_memory: _CountOrNever = 0
     """Bytes of resident memory above which the supervisor replaces a worker process; 0 for never."""
+    prices: _Prices = ""
+    """What runs cost, for `outlast cost`: "cpu_hour=0.04 wall_hour=0.01 gib=0.09 runs_1000=0.2 currency=EUR"; a kind
+    before a name sets the price of that kind ("render:cpu_hour=0.4")."""
     measure: _Switch = False
     """Measure the CPU seconds of runs in threads and on the loop; runs in child processes are always measured."""
 
