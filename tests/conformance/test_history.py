@@ -17,7 +17,6 @@ from outlast.core.history import (
     STEPS,
     Cost,
     QueueSample,
-    cost_sum,
     day_of,
     entry,
     sample_of,
@@ -175,7 +174,7 @@ async def test_a_repetition_adds_nothing(desk: Desk) -> None:
     assert not await desk.store.add_costs("w", 1, [send])
     assert await desk.store.add_costs("w", 2, [send])
     assert await desk.store.add_costs("v", 1, [send])
-    assert [each.runs for each in cost_sum(await desk.store.costs(2))] == [3]
+    assert sum(each.runs for each in await desk.store.costs(2)) == 3
 
 
 async def test_of_calls_at_the_same_time_with_one_number_one_adds(two: tuple[Desk, Desk]) -> None:

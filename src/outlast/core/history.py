@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -27,7 +26,6 @@ __all__ = [
     "QueueSample",
     "Sort",
     "Step",
-    "cost_sum",
     "day_of",
     "entry",
     "sample_of",
@@ -163,16 +161,6 @@ class Cost(Struct, frozen=True, kw_only=True):
             wall=self.wall + other.wall,
             bytes=self.bytes + other.bytes,
         )
-
-
-def cost_sum(costs: Iterable[Cost], *by: Literal["kind", "tenant", "day"]) -> list[Cost]:
-    """Return the sums of costs by these fields, the dearest in CPU seconds first; the other fields are empty."""
-    sums: defaultdict[tuple[str, str, int], Cost] = defaultdict(lambda: Cost(kind=""))
-    for each in costs:
-        kind, tenant, day = (getattr(each, field) if field in by else None for field in ("kind", "tenant", "day"))
-        key = (kind or "", tenant or "", day or 0)
-        sums[key] = structs.replace(sums[key] + each, kind=key[0], tenant=key[1], day=key[2])
-    return sorted(sums.values(), key=lambda each: (-each.cpu, -each.wall, each.kind, each.tenant, each.day))
 
 
 def day_of(now: float) -> int:

@@ -13,7 +13,6 @@ from outlast.core.history import (
     STEPS,
     Cost,
     QueueSample,
-    cost_sum,
     day_of,
     entry,
     sample_of,
@@ -59,17 +58,7 @@ def test_the_texts_of_an_entry_are_short_and_on_one_line(given: str, kept: str) 
     assert ENTRY(msgspec.json.encode(made)) == made
 
 
-def test_costs_are_summed_by_what_is_named() -> None:
-    rows = [
-        Cost(kind="send", tenant="ann", day=1, runs=1, cpu=1.0, wall=2.0, bytes=10),
-        Cost(kind="send", tenant="bob", day=2, runs=2, cpu=2.0, wall=1.0, bytes=20),
-        Cost(kind="bill", tenant="ann", day=2, runs=4, cpu=9.0, wall=9.0, bytes=1),
-    ]
-    assert cost_sum(rows, "kind") == [
-        Cost(kind="bill", runs=4, cpu=9.0, wall=9.0, bytes=1),
-        Cost(kind="send", runs=3, cpu=3.0, wall=3.0, bytes=30),
-    ]
-    assert [(each.tenant, each.runs) for each in cost_sum(rows, "tenant")] == [("ann", 5), ("bob", 2)]
-    assert [(each.day, each.runs) for each in cost_sum(rows, "day")] == [(2, 6), (1, 1)]
-    assert cost_sum(rows) == [Cost(kind="", runs=7, cpu=12.0, wall=12.0, bytes=31)]
-    assert cost_sum([], "kind") == []
+def test_costs_are_added_and_keep_what_they_are_of() -> None:
+    one = Cost(kind="send", tenant="ann", day=1, runs=1, cpu=1.0, wall=2.0, bytes=10)
+    other = Cost(kind="bill", runs=4, cpu=9.0, wall=9.0, bytes=1)
+    assert one + other == Cost(kind="send", tenant="ann", day=1, runs=5, cpu=10.0, wall=11.0, bytes=11)

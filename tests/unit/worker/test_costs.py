@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from outlast.brokers.memory import MemoryStore
 from outlast.core.errors import StoreMoved, StoreUnavailable, StoreUncertain
-from outlast.core.history import DAY, OTHER, Cost, cost_sum
+from outlast.core.history import DAY, OTHER, Cost
 from outlast.core.message import Fence
 from outlast.core.settlement import Finish, Release
 from outlast.core.store.store import Store
@@ -202,4 +202,4 @@ async def test_additions_repeat_until_they_are_ended(
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await keeper.close()
-    assert [each.runs for each in cost_sum(await store.costs(1))] == [1]
+    assert [each.runs for each in await store.costs(1)] == [1]
