@@ -194,7 +194,7 @@ class Audit:
 
 
 def _in_words(found: _Sum) -> str:
-    made = f"{found.changed:,} changed" if found.changed != 1 or not found.first else ""
+    made = f"{found.changed:,} changed" if found.changed != 1 or found.refused else ""
     refused = f"{found.refused:,} refused" if found.refused else ""
     first = found.first and (f"first {found.first}" if found.changed + found.refused > 1 else found.first)
     return ", ".join(filter(None, (made, refused, first)))

@@ -98,8 +98,7 @@ def _ended(found: Report) -> Iterator[str]:
 
 def _failures(found: Report) -> Iterator[str]:
     for each in found.failures:
-        last = _minute(each.last, found.since)
-        yield f"{each.count:,} {each.kind}: {each.what} (last {last}, {each.such_as})"
+        yield f"{each.count:,} {each.kind}: {each.what} (last {_minute(each.last, found.since)})"
     if not found.failures:
         yield "none died" if found.complete else "none of the last dead letters"
     elif not found.complete:
@@ -108,7 +107,11 @@ def _failures(found: Report) -> Iterator[str]:
 
 def _slowest(found: Report) -> Iterator[str]:
     if found.kinds:
-        yield ", ".join(f"{each.kind} {duration(each.wall / each.runs)}" for each in found.kinds[:_FEW]) + " a run"
+        yield ", ".join(f"{each.kind} {_mean(each.wall / each.runs)}" for each in found.kinds[:_FEW]) + " a run"
+
+
+def _mean(seconds: float) -> str:
+    return duration(seconds) if seconds >= 1 else f"{1000 * seconds:.0f} ms"
 
 
 def _cost(found: Report, prices: Prices) -> Iterator[str]:
@@ -117,7 +120,7 @@ def _cost(found: Report, prices: Prices) -> Iterator[str]:
     since = f"since {day_text(day_of(found.since))}"
     if prices:
         total = prices.shown(sum(each.price for each in found.costs))
-        of_kinds = [f"{each.cost.kind} {prices.shown(each.price)}" for each in found.costs[:_FEW] if each.price]
+        of_kinds = [f"{each.cost.kind} {prices.shown(each.price, bare=True)}" for each in found.costs[:_FEW] if each.price]
     else:
         total = f"{duration(sum(each.cost.wall for each in found.costs))} of runs"
         total += f", {duration(sum(each.cost.cpu for each in found.costs))} of CPU"

@@ -69,7 +69,10 @@ def _print(found: Overview, access: StoreAccess, *, json: bool) -> None:
         show.json(document)
         return
     rows = (
-        [*(cell for cell in cells(name, stats)), remark(stats, found.waits.get(name, ""))]
+        [
+            *(int(text) if text.isdecimal() else (text, style) for text, style in cells(name, stats)),
+            remark(stats, found.waits.get(name, "")),
+        ]
         for name, stats in sorted(found.queues.items())
     )
     show.table((*HEADS, ""), rows, empty=f"no queues in {access.shown}")

@@ -61,7 +61,7 @@ class Prices(Struct, frozen=True):
             prices[name] * getattr(cost, field) / unit for name, (field, unit) in _UNITS.items() if name in prices
         )
 
-    def shown(self, amount: float) -> str:
-        """Return an amount of money as text: two digits, more for what is below a hundredth."""
+    def shown(self, amount: float, *, bare: bool = False) -> str:
+        """Return an amount of money as text: two digits, more for what is below a hundredth. bare: no currency."""
         digits = 2 if amount >= 0.01 or amount == 0 else 6
-        return f"{amount:,.{digits}f}{self.currency and ' ' + self.currency}"
+        return f"{amount:,.{digits}f}" + ("" if bare or not self.currency else f" {self.currency}")

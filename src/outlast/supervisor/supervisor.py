@@ -336,7 +336,7 @@ class Supervisor:
     async def _keep_history(self) -> None:
         await self._linked.wait()
         assert self._hello is not None  # without it there is no link
-        await self._history.run(f"{counted(self._size, 'process')}, {self._hello.about}")
+        await self._history.run(f"{counted(self._size, 'process')} for queues {', '.join(self._hello.queues)}")
 
     async def _watch_consumers(self) -> None:
         await self._linked.wait()

@@ -38,6 +38,7 @@ def test_what_runs_have_used_is_priced_by_kind() -> None:
 def test_amounts_are_short(amount: float, shown: str) -> None:
     assert Prices().shown(amount) == shown
     assert Prices(currency="EUR").shown(amount) == f"{shown} EUR"
+    assert Prices(currency="EUR").shown(amount, bare=True) == shown
 
 
 @pytest.mark.parametrize("text", ["", "  ", TABLE, "currency=EUR", "cpu_hour=1,", "gib=1,gib=2", "currency=€"])
