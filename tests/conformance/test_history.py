@@ -22,6 +22,7 @@ from outlast.core.history import (
     sample_of,
     slot_of,
 )
+from outlast.core.store.control import Purge
 from tests.support.jobs import Desk
 
 FINE, COARSE = STEPS
@@ -207,6 +208,36 @@ async def test_costs_are_kept_for_their_days(desk: Desk) -> None:
     assert await desk.store.costs(1000) == []
     await desk.store.add_costs("w", 2, [Cost(kind="send", runs=1)])
     assert len(await desk.store.costs(COST_DAYS)) == 1
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+async def test_a_purge_by_key_leaves_no_trace_of_the_key_in_the_costs(desk: Desk, batch: int) -> None:
+    await desk.publish("mail.1", key="ann")
+    rows = [
+        Cost(kind=kind, tenant=tenant, runs=runs, cpu=1.0)
+        for kind, tenant, runs in (
+            ("send", "ann", 1),
+            ("bill", "ann", 2),
+            ("send", "bob", 4),
+            ("send", OTHER, 8),
+            ("send", "", 16),
+        )
+    ]
+    await desk.store.add_costs("w", 1, rows)
+    desk.clock.advance(DAY)
+    await desk.store.add_costs("w", 2, rows)
+    await desk.store.apply([Purge(key="ann", queue="mail")])
+    assert "ann" in {each.tenant for each in await desk.store.costs(2)}
+    await desk.store.apply([Purge(key="ann")] * batch)
+    found = await desk.store.costs(2)
+    assert [(each.kind, each.tenant, each.runs, each.cpu) for each in found] == 2 * [
+        ("bill", OTHER, 2, 1.0),
+        ("send", "", 16, 1.0),
+        ("send", "bob", 4, 1.0),
+        ("send", OTHER, 9, 2.0),
+    ]
+    await desk.store.apply([Purge(key=OTHER), Purge(key="none")])
+    assert await desk.store.costs(2) == found
 
 
 async def test_reads_tell_nothing_of_sound_rows(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

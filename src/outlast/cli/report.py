@@ -120,7 +120,9 @@ def _cost(found: Report, prices: Prices) -> Iterator[str]:
     since = f"since {day_text(day_of(found.since))}"
     if prices:
         total = prices.shown(sum(each.price for each in found.costs))
-        of_kinds = [f"{each.cost.kind} {prices.shown(each.price, bare=True)}" for each in found.costs[:_FEW] if each.price]
+        of_kinds = [
+            f"{each.cost.kind} {prices.shown(each.price, bare=True)}" for each in found.costs[:_FEW] if each.price
+        ]
     else:
         total = f"{duration(sum(each.cost.wall for each in found.costs))} of runs"
         total += f", {duration(sum(each.cost.cpu for each in found.costs))} of CPU"

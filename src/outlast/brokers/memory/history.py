@@ -85,6 +85,14 @@ class MemoryHistory:
             rows[key] = rows.get(key, Cost(kind=key[0], tenant=key[1], day=day)) + each
         return True
 
+    def forget_tenant(self, tenant: str) -> None:
+        """Add the costs of a tenant to `other` of their kinds."""
+        for rows in self._costs.values():
+            for key in [each for each in rows if each[1] == tenant != OTHER]:
+                gone = rows.pop(key)
+                kept = rows.get((key[0], OTHER), Cost(kind=key[0], tenant=OTHER, day=gone.day))
+                rows[key[0], OTHER] = kept + gone
+
     def costs(self, days: int, now: float) -> list[Cost]:
         """Return the rows of the last days."""
         today = day_of(now)

@@ -25,7 +25,7 @@ from outlast.core.policy import DEFAULTS
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
 from outlast.core.settlement import Lost, Note, Published, Settlement
 from outlast.core.store.broker import Capabilities, QueueStats
-from outlast.core.store.control import Answer, Command
+from outlast.core.store.control import Answer, Command, Purge
 from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.topology import Topology
 
@@ -152,6 +152,9 @@ class MemoryStore:
         with self._lock:
             check(self._tables, commands)
             answers = [apply(self._tables, command) for command in commands]
+            for command in commands:
+                if isinstance(command, Purge) and command.key and command.queue is None:
+                    self._history.forget_tenant(command.key)
         self._changed.notify()
         return answers
 

@@ -17,6 +17,7 @@ from outlast.core.history import (
     ENTRY,
     MOST_COSTS,
     MOST_ENTRIES,
+    OTHER,
     SAMPLE,
     STEPS,
     Cost,
@@ -84,6 +85,12 @@ class HistoryOperations(KeyspaceOperations):
         for each in costs:
             args += [each.kind, each.tenant, each.runs, repr(each.cpu), repr(each.wall), each.bytes]
         return bool(await self._call("charge", *args, again=number > 0))
+
+    async def forget_tenant(self, tenant: str) -> None:
+        """Add the costs of a tenant to `other` of their kinds, day by day: a purged key leaves no trace."""
+        if tenant and tenant != OTHER:
+            for back in range(COST_DAYS):
+                await self._call("forget", tenant, back, again=True)
 
     async def costs(self, days: int) -> list[Cost]:
         """Return the costs of the last days."""

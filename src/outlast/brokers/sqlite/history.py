@@ -30,7 +30,7 @@ from outlast.core.history import (
 )
 from outlast.core.unreadable import READ_ERRORS, ToldOnce
 
-__all__ = ["SqliteHistory"]
+__all__ = ["SqliteHistory", "forget_tenant"]
 
 logger = logging.getLogger("outlast.sqlite")
 T = TypeVar("T")
@@ -99,6 +99,13 @@ def _add_costs(tx: Transaction, source: str, number: int, costs: Sequence[Cost])
             tx.run("cost_add", (day, each.kind, tenant, *more))
             rows += 1
     return True
+
+
+def forget_tenant(tx: Transaction, tenant: str) -> None:
+    """Add the costs of a tenant to `other` of their kinds: a purge by key leaves no trace of the key."""
+    if tenant and tenant != OTHER:
+        tx.run("costs_join", (tenant, OTHER))
+        tx.run("costs_purge", (tenant,))
 
 
 def _costs(db: apsw.Connection, days: int, now: float) -> list[Cost]:

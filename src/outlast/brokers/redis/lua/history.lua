@@ -8,10 +8,19 @@
 --   'journal': ARGV[4] list; ARGV[5] limit. Result: (time, JSON) each.
 --   'charge': ARGV[4] source; [5] number; [6] most rows; [7] days; then (kind, tenant, runs, cpu, wall, bytes) each.
 --             Result: 1, or 0 for a repetition.
+--   'forget': ARGV[4] tenant; ARGV[5] day, counted back from today: its costs are added to the tenant other.
 --   'costs': ARGV[4] days. Result: (day, key, four doubles) each.
 local op, out, DAY = ARGV[3], {}, 86400
 local function slot_in(item) return tonumber(string.match(item or '', '^(%d+) ')) end
 local function whole(x) return fmt('%.0f', x) end
+local function row_in(packed)           -- what cannot be read counts as 0
+  if packed and #packed == 32 then return { sunpack('>dddd', packed) } end
+  return { 0, 0, 0, 0 }
+end
+local function add_row(key, field, more)
+  local row = row_in(call('HGET', key, field))
+  call('HSET', key, field, spack('>dddd', row[1] + more[1], row[2] + more[2], row[3] + more[3], row[4] + more[4]))
+end
 
 if op == 'keep' then
   local steps, kept = tonumber(ARGV[4]), 0
@@ -79,13 +88,21 @@ elseif op == 'charge' then
       had = call('HGET', key, field)
     end
     if not had then rows = rows + 1 end
-    local row = { 0, 0, 0, 0 }
-    if had and #had == 32 then row = { sunpack('>dddd', had) } end
-    for n = 1, 4 do row[n] = row[n] + tonumber(ARGV[i + 1 + n]) end
-    call('HSET', key, field, spack('>dddd', row[1], row[2], row[3], row[4]))
+    local more = {}
+    for n = 1, 4 do more[n] = tonumber(ARGV[i + 1 + n]) end
+    add_row(key, field, more)
   end
   if rows > 0 then call('EXPIRE', key, (days + 1) * DAY) end
   return 1
+elseif op == 'forget' then
+  local key = D .. ':cost:' .. whole(floor(now / DAY) - tonumber(ARGV[5]))
+  for _, field in ipairs(call('HKEYS', key)) do
+    local kind, tenant = string.match(field, '^(%Z*)%z(.*)')
+    if tenant == ARGV[4] then
+      add_row(key, kind .. '\0other', row_in(call('HGET', key, field)))
+      call('HDEL', key, field)
+    end
+  end
 elseif op == 'costs' then
   local today = floor(now / DAY)
   for day = today - tonumber(ARGV[4]) + 1, today do

@@ -11,6 +11,7 @@ create index journal_sort on journal(sort, seq);
 -- Costs: one row for each day (since 1970, UTC), kind and tenant. cpu, wall: seconds.
 create table cost(day int not null, kind text not null, tenant text not null, runs int not null, cpu real not null,
   wall real not null, bytes int not null, primary key(day, kind, tenant)) without rowid;
+create index cost_tenant on cost(tenant);
 
 -- The last number of each source whose costs were added on a day: a repetition adds nothing.
 create table cost_source(day int not null, source text not null, number int not null,

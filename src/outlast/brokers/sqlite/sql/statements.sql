@@ -751,5 +751,14 @@ delete from cost where day < ?1 or day > ?2
 -- name: cost_sources_forget (first day to keep, today)
 delete from cost_source where day < ?1 or day > ?2
 
+-- name: costs_join (tenant, other)
+insert into cost(day, kind, tenant, runs, cpu, wall, bytes)
+select day, kind, ?2, runs, cpu, wall, bytes from cost where tenant = ?1
+on conflict do update set runs = runs + excluded.runs, cpu = cpu + excluded.cpu, wall = wall + excluded.wall,
+bytes = bytes + excluded.bytes
+
+-- name: costs_purge (tenant)
+delete from cost where tenant = ?1
+
 -- name: costs (first day, last day)
 select day, kind, tenant, runs, cpu, wall, bytes from cost where day between ?1 and ?2 order by day, kind, tenant
