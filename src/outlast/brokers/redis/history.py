@@ -58,7 +58,7 @@ class HistoryOperations(KeyspaceOperations):
         rows = await self._call("samples", step.seconds, step.most, *names, again=True)
         for queue, row in zip(names, rows, strict=True):
             read = (
-                _read(_sample, (int(slot) * step.seconds, body), ("samples", queue, slot))
+                _read(_sample, (int(slot) * step.seconds, body), ("samples", self.keyspace.root, queue, slot))
                 for slot, body in zip(row[::2], row[1::2], strict=True)
             )
             if samples := [each for each in read if each is not None]:
@@ -76,7 +76,10 @@ class HistoryOperations(KeyspaceOperations):
     async def journal(self, sort: Sort, limit: int) -> list[Entry]:
         """Return the newest entries of a sort."""
         found = await self._call("journal", sort, limit, again=True)
-        read = (_read(_entry, pair, ("journal", *pair)) for pair in zip(found[::2], found[1::2], strict=True))
+        read = (
+            _read(_entry, pair, ("journal", self.keyspace.root, *pair))
+            for pair in zip(found[::2], found[1::2], strict=True)
+        )
         return [each for each in read if each is not None]
 
     async def add_costs(self, source: str, number: int, costs: Sequence[Cost]) -> bool:
@@ -96,7 +99,7 @@ class HistoryOperations(KeyspaceOperations):
         """Return the costs of the last days."""
         found = await self._call("costs", min(days, COST_DAYS), again=True)
         rows = zip(found[::3], found[1::3], found[2::3], strict=True)
-        read = (_read(_cost, row, ("cost", *row[:2])) for row in rows)
+        read = (_read(_cost, row, ("cost", self.keyspace.root, *row[:2])) for row in rows)
         costs = [each for each in read if each is not None]
         return sorted(costs, key=lambda each: (each.day, each.kind, each.tenant))
 

@@ -63,7 +63,7 @@ def _samples(db: apsw.Connection, step: Step, queues: Sequence[str], now: float)
     wanted = set(queues)
     found: dict[str, list[QueueSample]] = {}
     for number, queue, body in fetch_named(db, "samples", (step.seconds, slot - step.most + 1, slot)):
-        sample = _read(SAMPLE, body, ("sample", step.seconds, number, queue))
+        sample = _read(SAMPLE, body, ("sample", db.filename, step.seconds, number, queue))
         if sample is not None and isinstance(queue, str) and (not wanted or queue in wanted):
             found.setdefault(queue, []).append(sample)
     return found
@@ -77,7 +77,9 @@ def _add_entries(tx: Transaction, entries: Sequence[Entry]) -> None:
 
 
 def _journal(db: apsw.Connection, sort: Sort, limit: int) -> list[Entry]:
-    read = (_read(ENTRY, body, ("journal", seq)) for seq, body in fetch_named(db, "entries", (sort, limit)))
+    read = (
+        _read(ENTRY, body, ("journal", db.filename, seq)) for seq, body in fetch_named(db, "entries", (sort, limit))
+    )
     return [each for each in read if each is not None]
 
 
@@ -85,7 +87,7 @@ def _add_costs(tx: Transaction, source: str, number: int, costs: Sequence[Cost])
     day = day_of(tx.now)
     tx.run("cost_sources_forget", (day - 1, day))
     last = tx.one("cost_number", (day - 1, source))
-    if last is not None and last >= number:
+    if isinstance(last, int | float) and last >= number:
         return False
     tx.run("cost_numbered", (day, source, number))
     tx.run("costs_forget", (day - COST_DAYS + 1, day))
@@ -118,7 +120,7 @@ def _costs(db: apsw.Connection, days: int, now: float) -> list[Cost]:
             found.append(
                 Cost(kind=kind, tenant=tenant, day=int(day), runs=int(runs), cpu=cpu, wall=wall, bytes=int(size))
             )
-        elif _told.is_news(("cost", *row[:3]), row):
+        elif _told.is_news(("cost", db.filename, *row[:3]), row):
             logger.error("a row of costs cannot be read, and is left out")
     return found
 
