@@ -11,6 +11,7 @@ from outlast.core.clock import Clock
 from outlast.core.errors import StoreError, StoreMoved
 from outlast.core.history import OTHER, Cost, day_of
 from outlast.core.settlement import Finish, Settlement
+from outlast.worker.costs_metrics import TenantCounter
 
 if TYPE_CHECKING:
     from outlast.core.store.store import Store
@@ -82,14 +83,15 @@ class CostSums:
 
 
 class CostKeeper:
-    """Adds the sums of a worker to the store of `link`. source: the holder of the worker.
+    """Adds the sums of a worker to the store of `link`, and counts them. source: the holder of the worker.
 
     While the store is away, the sums of the call that failed are kept, and sent again under the same number: a call
     that was done and whose answer was lost adds nothing the second time.
     """
 
-    def __init__(self, link: StoreLink, source: str) -> None:
+    def __init__(self, link: StoreLink, source: str, app: str) -> None:
         self.sums: Final = CostSums(link.clock)
+        self._counter = TenantCounter(app)
         self._link = link
         self._source = source
         self._number = 0
@@ -107,6 +109,7 @@ class CostKeeper:
         """Add the sums; never raises: a failure is told once, and the sums are sent with the next call."""
         if not self._sent:
             self._sent = self.sums.take()
+            self._counter.count(self._sent)
             self._number += 1
         if not self._sent:
             return
@@ -135,6 +138,6 @@ class CostKeeper:
         return await store.history.add_costs(self._source, self._number, self._sent)
 
 
-def keeper_of(link: StoreLink, source: str) -> CostKeeper | None:
+def keeper_of(link: StoreLink, source: str, app: str) -> CostKeeper | None:
     """Return the keeper of a worker's costs; None where the store keeps no history."""
-    return CostKeeper(link, source) if link.store.keeps_history() else None
+    return CostKeeper(link, source, app) if link.store.keeps_history() else None

@@ -197,7 +197,7 @@ class Worker:
         pool = ProcessPool(self._source, size=self._process_slots)
         notes = NoteKeeper(link, self.lose)
         report = Reporter(self._runtime)
-        costs = keeper_of(link, self.holder.id)
+        costs = keeper_of(link, self.holder.id, self._runtime.app_name)
         budget = Budget(
             self._runtime,
             concurrency=self._concurrency,

@@ -18,8 +18,10 @@ from outlast.core.history import DAY, OTHER, Cost
 from outlast.core.message import Fence
 from outlast.core.settlement import Finish, Release
 from outlast.core.store.store import Store
+from outlast.meters import meters
 from outlast.testing.clock import FakeClock
 from outlast.worker.costs import MOST_TENANTS, CostKeeper, CostSums, keeper_of
+from outlast.worker.costs_metrics import MOST_SHOWN, TenantCounter
 from outlast.worker.run import Run
 from outlast.worker.store_link import StoreLink
 
@@ -66,7 +68,7 @@ def store(clock: FakeClock) -> ToldStore:
 @pytest.fixture
 def keeper(store: ToldStore, clock: FakeClock) -> CostKeeper:
     link = StoreLink(Store.of(store, "memory:"), clock, Random(0), reconnect=None, patience=30)
-    found = keeper_of(link, "worker")
+    found = keeper_of(link, "worker", "shop")
     assert found is not None
     return found
 
@@ -188,7 +190,7 @@ async def test_a_file_that_was_moved_is_left_alone(keeper: CostKeeper, store: To
 def test_a_transport_keeps_no_costs(clock: FakeClock) -> None:
     broker: Any = MemoryStore(clock)
     link = StoreLink(Store(broker, url="amqp:"), clock, Random(0), reconnect=None, patience=30)
-    assert keeper_of(link, "worker") is None
+    assert keeper_of(link, "worker", "shop") is None
 
 
 async def test_additions_repeat_until_they_are_ended(
@@ -203,3 +205,35 @@ async def test_additions_repeat_until_they_are_ended(
     await asyncio.gather(task, return_exceptions=True)
     await keeper.close()
     assert [each.runs for each in await store.costs(1)] == [1]
+
+
+def counted(app: str) -> dict[tuple[str, str], float]:
+    """Return what the metric has of an app, by kind and tenant."""
+    metric = "outlast_cost_cpu_seconds_total"
+    return {
+        each.labels[1:]: each.values[0]
+        for each in meters.read()
+        if each.metric.name == metric and each.labels[0] == app
+    }  # type: ignore[misc]
+
+
+def test_the_metric_tells_the_dearest_tenants_apart_and_never_falls() -> None:
+    counter = TenantCounter("costly")
+    costs = [Cost(kind="send", tenant=f"t{n}", cpu=float(n)) for n in range(MOST_SHOWN + 5)]
+    counter.count([*costs, Cost(kind="send", cpu=0.5), Cost(kind="free", tenant="t1")])
+    first = counted("costly")
+    assert len(first) == MOST_SHOWN + 2
+    assert (first["send", "t24"], first["send", "-"], first["send", OTHER]) == (24.0, 0.5, 0.0 + 1 + 2 + 3 + 4)
+    counter.count([Cost(kind="send", tenant="t1", cpu=100.0), Cost(kind="bill", tenant="t24", cpu=1.0)])
+    later = counted("costly")
+    assert (later["send", OTHER], later["bill", "t24"]) == (110.0, 1.0)
+    assert all(later[key] >= value for key, value in first.items())
+
+
+async def test_what_is_added_is_counted_once(keeper: CostKeeper, store: ToldStore) -> None:
+    before = counted("shop").get(("counted", "ann"), 0.0)
+    keeper.sums.ran(run_of("counted", "ann", cpu=2.0), 1.0)
+    store.before = [StoreUnavailable("it is away")]
+    await keeper.flush()
+    await keeper.flush()
+    assert counted("shop")["counted", "ann"] - before == 2.0
