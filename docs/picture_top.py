@@ -47,7 +47,7 @@ def main(url: str, chromium: str) -> None:
     """Draw, and photograph."""
     console = Console(file=io.StringIO(), record=True, width=140, height=30, highlight=False, force_terminal=True)
     frame = Frame(asyncio.run(read(url)), at=time(), shown=redact_url(url), every=2.0)
-    console.print(view(frame, height=30))
+    console.print(view(frame, height=30, width=console.width))
     photograph(console.export_svg(title="outlast top"), IMAGES / "top.png", chromium)
 
 

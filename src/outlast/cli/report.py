@@ -145,7 +145,8 @@ def _queue(each: QueueReport, since: float) -> str:
     elif now.depth and not now.consumers:
         told.append("no worker")
     elif now.depth:
-        told.append(f"empty {now.forecast.told()}")
+        forecast = now.forecast.told()
+        told.append(f"empty {forecast}" if forecast.startswith("in") else forecast)
     if each.most_depth > now.depth:
         told.append(f"up to {each.most_depth:,} at {_minute(each.most_depth_at, since)}")
     if each.oldest >= 1:

@@ -94,7 +94,7 @@ async def _follow(store: Store, access: StoreAccess, queues: list[str], every: f
     frame = Frame(await overview(store, queues), at=time(), shown=access.shown, every=every)
     with stop_on_interrupt() as stop, _key_ends(stop), Live(console=console, screen=True, auto_refresh=False) as live:
         while not stop.is_set():
-            live.update(view(frame, height=console.height, bars=bars), refresh=True)
+            live.update(view(frame, height=console.height, width=console.width, bars=bars), refresh=True)
             try:
                 await asyncio.wait_for(stop.wait(), every)
             except TimeoutError:

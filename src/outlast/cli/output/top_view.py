@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from outlast.core.text import clean, counted, duration, short
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["HEADS", "Frame", "busiest", "cells", "remark", "sparkline", "view"]
 
 HEADS: Final = ("queue", "depth", "ready", "running", "due later", "dead", "oldest", "ended", "empty", "workers")
+_BARS_HEAD: Final = "depth, last 30 min"
+_LEFT_OUT: Final = (_BARS_HEAD, "due later", "empty", "ready", "workers", "running")
+_GAP: Final = 2
+_REMARK: Final = 10
+"""Columns that are left for a remark."""
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _BARS_WIDTH: Final = 20
 _SPAN: Final = 1800.0
@@ -42,7 +47,10 @@ class Frame:
 
 
 def sparkline(samples: Sequence[QueueSample], now: float, width: int = _BARS_WIDTH) -> str:
-    """Return the depth of the last half hour as bars, the highest one full; "" without a sample; a gap is a blank."""
+    """Return the depth of the last half hour as bars; "" without a sample; a gap is a blank.
+
+    The highest bar is full, but for one of fewer jobs than there are steps: a job more or less is no mountain.
+    """
     slot = _SPAN / width
     most: list[int | None] = [None] * width
     for each in samples:
@@ -50,13 +58,14 @@ def sparkline(samples: Sequence[QueueSample], now: float, width: int = _BARS_WID
         if 0 <= place < width:
             most[place] = max(most[place] or 0, each.depth)
     highest = max((each for each in most if each is not None), default=0)
+    highest = max(highest, len(_BARS) - 1)
     if all(each is None for each in most):
         return ""
     return "".join(" " if each is None else _BARS[_level(each, highest)] for each in most)
 
 
 def _level(depth: int, highest: int) -> int:
-    return 1 if highest == 0 else 1 + round(depth / highest * (len(_BARS) - 2))
+    return 1 + round(depth / highest * (len(_BARS) - 2))
 
 
 def busiest(queues: dict[str, QueueStats], most: int) -> list[str]:
@@ -71,7 +80,7 @@ def cells(name: str, stats: QueueStats) -> list[tuple[str, str]]:
     """Return the cells of a queue under HEADS, each a text and its style."""
     later = stats.scheduled + stats.parked + stats.successors
     rate = f"{stats.drain_rate:.1f}/s" if stats.drain_rate >= 0.05 else "-"
-    empty = "-" if stats.paused or not stats.consumers else stats.forecast.told()
+    empty = "-" if stats.paused or not stats.consumers else stats.forecast.told().partition(":")[0]
     return [
         (clean(name), "bold"),
         (f"{stats.depth:,}", ""),
@@ -96,11 +105,14 @@ def remark(stats: QueueStats, waits_for: str) -> str:
         return "no worker"
     if stats.max_depth is not None and stats.depth >= stats.max_depth:
         return "full"
-    return ""
+    return stats.forecast.told().partition(": ")[2] if stats.depth > stats.running else ""
 
 
-def view(frame: Frame, *, height: int, bars: bool = True) -> RenderableType:
-    """Return the picture, at most `height` lines high. bars: whether the terminal has the characters for them."""
+def view(frame: Frame, *, height: int, width: int = 120, bars: bool = True) -> RenderableType:
+    """Return the picture, at most `height` lines high; columns that do not fit into `width` are left out.
+
+    bars: whether the terminal has the characters for them.
+    """
     from rich.console import Group
     from rich.text import Text
 
@@ -108,7 +120,7 @@ def view(frame: Frame, *, height: int, bars: bool = True) -> RenderableType:
     below = [*_guards(found), *_entries(found, frame.at)]
     names = busiest(found.queues, max(1, height - _BESIDE - len(below)))
     left_out = len(found.queues) - len(names)
-    lines: list[RenderableType] = [_title(frame), Text(""), _table(frame, names, bars=bars)]
+    lines: list[RenderableType] = [_title(frame), Text(""), _table(frame, names, width, bars=bars)]
     if not names:
         lines.append(Text("no queues yet", style="dim"))
     if left_out:
@@ -134,24 +146,46 @@ def _clock(at: float) -> str:
     return f"{datetime.fromtimestamp(at).astimezone():%H:%M:%S}"
 
 
-def _table(frame: Frame, names: Sequence[str], *, bars: bool) -> RenderableType:
+def _table(frame: Frame, names: Sequence[str], width: int, *, bars: bool) -> RenderableType:
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for number, head in enumerate(HEADS):
-        table.add_column(head, justify="left" if number == 0 else "right", no_wrap=True)
+    rows = [[*cells(name, frame.found.queues[name])] for name in names]
+    heads = list(HEADS)
     if bars:
-        table.add_column("depth, last 30 min", no_wrap=True)
-    table.add_column("", overflow="ellipsis", no_wrap=True)
-    for name in names:
-        stats = frame.found.queues[name]
-        row = [Text(text, style) for text, style in cells(name, stats)]
-        if bars:
-            row.append(Text(sparkline(frame.found.samples.get(name, ()), frame.at), "blue"))
-        row.append(Text(remark(stats, frame.found.waits.get(name, "")), "bold yellow"))
-        table.add_row(*row)
+        heads.append(_BARS_HEAD)
+        for name, row in zip(names, rows, strict=True):
+            row.append((sparkline(frame.found.samples.get(name, ()), frame.at), "blue"))
+    widths = [
+        max(cell_len(head), *(cell_len(row[at][0]) for row in rows)) if rows else cell_len(head)
+        for at, head in enumerate(heads)
+    ]
+    shown = _fitting(heads, widths, width)
+    left = max(4, width - sum(widths[at] + _GAP for at in shown))
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, _GAP, 0, 0))
+    for at in shown:
+        table.add_column(heads[at], justify=_justified(heads[at]), no_wrap=True, width=min(widths[at], width))
+    table.add_column("", no_wrap=True)
+    for name, row in zip(names, rows, strict=True):
+        # Cut here: the table would cut figures to make room for it.
+        told = short(remark(frame.found.queues[name], frame.found.waits.get(name, "")), left)
+        table.add_row(*(Text(*row[at]) for at in shown), Text(told, "bold yellow"))
     return table
+
+
+def _justified(head: str) -> Literal["left", "right"]:
+    return "left" if head in (HEADS[0], _BARS_HEAD) else "right"
+
+
+def _fitting(heads: Sequence[str], widths: Sequence[int], width: int) -> list[int]:
+    """Return the columns that fit beside a short remark: the least telling ones are left out first."""
+    shown = list(range(len(heads)))
+    for head in _LEFT_OUT:
+        if sum(widths[at] + _GAP for at in shown) + _REMARK <= width:
+            break
+        shown = [at for at in shown if heads[at] != head]
+    return shown
 
 
 def _guards(found: Overview) -> Iterator[Text]:
