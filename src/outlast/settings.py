@@ -17,6 +17,7 @@ from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.listen import LISTEN
 from outlast.core.policy import DEFAULTS
+from outlast.core.prices import PRICES_PATTERN
 from outlast.core.text import shown
 from outlast.core.topology import variables_of
 from outlast.core.urls import mask_urls, redact_url
@@ -44,6 +45,15 @@ _Listen = Annotated[
 _ObjectsUrl = Annotated[
     str,
     Meta(description="give text such as 's3://bucket/prefix?region=eu-west-1', 'gs://bucket/prefix' or 'file:PATH'"),
+]
+
+_Prices = Annotated[
+    str,
+    Meta(
+        pattern=PRICES_PATTERN,
+        description="give text such as 'cpu_hour=0.04 gib=0.09 currency=EUR', with a kind before a name that differs "
+        "for it ('render:cpu_hour=0.4'); the names are cpu_hour, wall_hour, gib, runs_1000 and currency",
+    ),
 ]
 
 ADDRESSES: Final = ("url", "amqp_url", "toolkit_url", "objects_url")
@@ -122,6 +132,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     listen: _Listen = ""
     """The address at which a supervisor serves its probes and metrics over HTTP, such as "127.0.0.1:9464"; "" for
     none. A port alone is of 127.0.0.1."""
+    prices: _Prices = ""
+    """What runs cost, for `outlast cost`: "cpu_hour=0.04 wall_hour=0.01 gib=0.09 runs_1000=0.2 currency=EUR"; a kind
+    before a name sets the price of that kind ("render:cpu_hour=0.4")."""
     measure: _Switch = False
     """Measure the CPU seconds of runs in threads and on the loop; runs in child processes are always measured."""
 

@@ -13,6 +13,7 @@ NEEDS: Final[dict[str, frozenset[str]]] = {
     "control": frozenset(("apply", "do", "Cancel", "Redrive", "Edit", "RunNow", "Pause", "Purge", "Prune", "Adjust")),
     "schedules": frozenset(("enlist", "amend", "amended", "schedules", "ScheduleEntry")),
     "guards": frozenset(("guards", "swap", "guards_changed")),
+    "history": frozenset(("keep_samples", "samples", "add_entries", "journal", "add_costs", "costs")),
     "leases": frozenset(("extend", "lapse", "forfeit", "lease", "LEASE", "two", "B", "C")),
     "unique": frozenset(("unique", "Unique", "replace", "succeed", "successor")),
     "ids": frozenset(("Exists",)),

@@ -235,3 +235,14 @@ def test_a_variable_of_rabbitmq_is_not_taken_for_one_of_the_store() -> None:
     environ = {"OUTLAST_AMQP_URL": "amqp://other/"}
     settings = Settings(url="memory:")
     assert "replaces the variables" in Settings.idle_variables("shop", settings, environ=environ)["OUTLAST_AMQP_URL"]
+
+
+@pytest.mark.parametrize(
+    ("words", "value"), [(("1", "true", "TRUE", "yes", "On"), True), (("0", "false", "False", "no", "OFF"), False)]
+)
+def test_a_switch_in_a_variable_takes_what_its_error_says(words: tuple[str, ...], value: bool, tmp_path: Path) -> None:
+    for word in words:
+        assert load({"OUTLAST_MEASURE": word}, tmp_path).measure is value
+    for word in ("2", "01", "y"):
+        with pytest.raises(ConfigurationError, match="a variable: 1 or 0"):
+            load({"OUTLAST_MEASURE": word}, tmp_path)

@@ -79,7 +79,11 @@ async def open_existing(access: StoreAccess, *, bridged: bool = False) -> AsyncI
 
 @asynccontextmanager
 async def open_or_create(access: StoreAccess, *, bridged: bool = False) -> AsyncIterator[Store]:
-    """Open the store, created if missing, and close it at the end; raise StoreError. bridged: as `open_existing`."""
+    """Open the store, created if missing, and close it at the end; raise StoreError. bridged: as `open_existing`.
+
+    What is changed through it is in the journal, by the user of this process, where the store keeps one.
+    """
+    from outlast.admin.audit import audited, operator
     from outlast.aio.clock import SystemClock
 
     kind, settings = access.kind, access.settings  # its error names the source of the URL
@@ -87,6 +91,7 @@ async def open_or_create(access: StoreAccess, *, bridged: bool = False) -> Async
     store = connect(access.url, clock=SystemClock(), max_body=settings.max_body, amqp_url=amqp_url, kind=kind)
     await store.broker.open()
     try:
-        yield store
+        async with audited(store, operator()) as found:
+            yield found
     finally:
         await store.broker.close()

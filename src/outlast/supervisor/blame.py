@@ -20,7 +20,7 @@ from outlast.supervisor.process import ProcessExit
 from outlast.worker.job_map import CLAIMED
 from outlast.worker.store_link import StoreLink
 
-__all__ = ["LAST_CALL", "release", "release_jobs_of", "release_within", "tell_requeued"]
+__all__ = ["LAST_CALL", "died_in_words", "release", "release_jobs_of", "release_within", "tell_requeued"]
 
 _logger = logging.getLogger("outlast.supervisor")
 
@@ -79,6 +79,17 @@ async def tell_requeued(ended: ProcessExit, clock: Clock) -> None:
         again = counted(len(ended.jobs), "job")
         _logger.warning("worker %d is dead, %s of it run again; running then: %d", ended.pid, again, len(crashed))
     await log_crashed(None, crashed)
+
+
+def died_in_words(ended: ProcessExit) -> str:
+    """Return which worker has died, and of what."""
+    why = {
+        "": how_ended(ended.code),
+        "overdue": "killed: a job ran past its hard deadline",
+        "stalled": "killed: it hung",
+    }
+    how = why.get(ended.killed_for, "killed at a stop")
+    return f"worker {ended.pid}, {how}, it held {counted(len(ended.jobs), 'job')}"
 
 
 def release_jobs_of(ended: ProcessExit, now: float) -> list[Reschedule]:

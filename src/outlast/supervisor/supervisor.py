@@ -31,7 +31,8 @@ from outlast.meters.metric import Reading
 from outlast.observe.aggregate import ProcessReadings
 from outlast.observe.health.judge import PATIENCE
 from outlast.observe.health.views import ServiceView
-from outlast.supervisor.blame import LAST_CALL, release_within, tell_requeued
+from outlast.observe.history import HistoryKeeper
+from outlast.supervisor.blame import LAST_CALL, died_in_words, release_within, tell_requeued
 from outlast.supervisor.health import SupervisorHealth
 from outlast.supervisor.links import counts_of, open_link, still_in_place, tell_failure
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
@@ -114,6 +115,7 @@ class Supervisor:
         self._link: StoreLink | None = None
         self._links: dict[WorkerProcess, StoreLink] = {}
         """By process: after a change of the file, the fences of an old worker mean nothing in the new one."""
+        self._history = HistoryKeeper(lambda: self._link, self._clock, self._rng)
         self._linked = asyncio.Event()
         self._linking = asyncio.Lock()
         self._hello: WorkerHello | None = None
@@ -182,6 +184,9 @@ class Supervisor:
         during the reload restarts it.
         """
         self._replacements.reload()
+        mark = asyncio.get_running_loop().create_task(self._history.mark("workers reloaded"))
+        self._tasks.add(mark)
+        mark.add_done_callback(self._tasks.discard)
 
     def end_grace(self) -> None:
         """End the grace period of a stop now."""
@@ -220,6 +225,7 @@ class Supervisor:
             self._replacements.run(self._replicas),
             self._watch_consumers(),
             self.health.run(),
+            self._keep_history(),
         )
         beside = [loop.create_task(each) for each in work]
         running = [loop.create_task(replica.run()) for replica in self._replicas]
@@ -235,6 +241,7 @@ class Supervisor:
             if self._hello is not None:
                 _logger.info("stopped: %s of jobs ended", counted(self._finished, "run"))
             if self._link is not None:
+                await self._history.mark("workers stopped", f"{counted(self._finished, 'run')} of jobs ended")
                 with contextlib.suppress(StoreError):
                     self._closed = await closed_within(LAST_CALL / 2, self._link.store.broker.close())
         for task in (*running, *beside):
@@ -275,6 +282,8 @@ class Supervisor:
         link = self._links.pop(process, self._link)
         if link is not None:
             await release_within(link, ended, self._clock, self._over)
+            if not ended.left:
+                await self._history.mark("worker died", died_in_words(ended))
         elif process.settings is not None and not process.settings.leases:
             await tell_requeued(ended, self._clock)
 
@@ -375,6 +384,11 @@ class Supervisor:
         """Return the seconds that a stopping worker has until it is killed."""
         settings = process.settings or self._hello
         return _MARGIN + (settings.drain_grace if settings is not None else 0.0)
+
+    async def _keep_history(self) -> None:
+        await self._linked.wait()
+        assert self._hello is not None  # without it there is no link
+        await self._history.run(f"{counted(self._size, 'process')} for queues {', '.join(self._hello.queues)}")
 
     async def _watch_consumers(self) -> None:
         await self._linked.wait()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from outlast.core.message import Fence, Holder
 from outlast.core.registry import Mode
 from outlast.core.settlement import Settlement
+from outlast.worker.costs import CostSums
 from outlast.worker.job_map import STARTED, SharedJobMap
 from outlast.worker.loads import QueueLoads
 from outlast.worker.ports import ComposerPort
@@ -35,6 +36,7 @@ class Budget:
         threads: int,
         processes: int,
         job_map: SharedJobMap | None = None,
+        costs: CostSums | None = None,
     ) -> None:
         self.concurrency = concurrency
         self.loop: SlotGroup[Run] = SlotGroup(concurrency)
@@ -70,6 +72,8 @@ class Budget:
             {queue: self.slots(queue) for queue, _ in self._queues}, composer.registry.guards.values()
         )
         self._job_map = job_map
+        self.costs = costs
+        """Where the runs are summed up, None where the store keeps no costs."""
         self._kill_grace = composer.settings.kill_grace
 
     # What to claim
@@ -154,6 +158,8 @@ class Budget:
         took = run.took = now - run.started
         group.run_time.add(took)
         self.loads.ended(run.delivery.message.queue, took)
+        if self.costs is not None:
+            self.costs.ran(run, took)
 
     def leave(self, run: Run) -> None:
         """Count a run that waits for the object store after its end: its hard deadline is over, and no one kills it."""

@@ -64,6 +64,8 @@ class RunFinisher:
             end_passes(run.passes.values(), settlement)
         if run.trace is not None:
             end_trace(run, settlement)
+        if self._budget.costs is not None:
+            self._budget.costs.ended(run, settlement)
         self._budget.end(run)
         self._settle(run, settlement)
 

@@ -88,8 +88,12 @@ class Gates:
 
     # Begin and end
 
-    async def begin(self) -> None:
-        """Read the shared state of all guards before the first claim, within FIRST_READ, and follow it from now on."""
+    async def begin(self, shut: Callable[[str, str], None]) -> None:
+        """Read the shared state of all guards before the first claim, within FIRST_READ, and follow it from now on.
+
+        shut: called with a queue, and why, when a guard of it opens.
+        """
+        self.shut = shut
         await asyncio.gather(*(gate.begin() for gate in self._gates.values()))
         for gate in self._gates.values():
             gate.watch(self._changed_elsewhere)

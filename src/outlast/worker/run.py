@@ -175,6 +175,8 @@ class Run:
     then: list[Message] | None = None
     notes: dict[str, Raw] | None = None
     usage: Usage | None = None
+    cpu: float = 0.0
+    """CPU seconds, 0 where they are not measured."""
     error: BaseException | None = None
     effects_port: EffectsPort | None = None
     made_effects: Effects | None = None

@@ -27,6 +27,7 @@ from outlast.worker.budget import Budget
 from outlast.worker.claim_sweep import sweep_of
 from outlast.worker.claimer import Claimer
 from outlast.worker.consumer_watch import ConsumerWatch
+from outlast.worker.costs import keeper_of
 from outlast.worker.effects import EffectKeeper
 from outlast.worker.executor import Executor
 from outlast.worker.intake import intakes_of
@@ -209,12 +210,14 @@ class Worker:
         pool = self._pool()
         notes = NoteKeeper(link, self._lost)
         report = Reporter(self._runtime, self._tally)
+        costs = keeper_of(link, self.holder.id, self._runtime.app_name)
         budget = Budget(
             self._runtime,
             concurrency=self._concurrency,
             threads=self._thread_slots,
             processes=self._process_slots,
             job_map=self._job_map,
+            costs=None if costs is None else costs.sums,
         )
 
         def make_settler(queue: str = "") -> Settler:
@@ -252,11 +255,10 @@ class Worker:
                 stack.push_async_callback(notes.close)
                 stack.push_async_callback(self._release_all, link, settler, budget)
                 stack.push_async_callback(pool.close)
-                await self._start_background(stack, link, budget, pulse)
+                await self._start_background(stack, link, budget, pulse=pulse, costs=costs)
                 if gates is not None:
-                    gates.shut = functools.partial(_shut, claimer, stopper)
                     stack.callback(gates.close)
-                    await gates.begin()
+                    await gates.begin(functools.partial(_shut, claimer, stopper))
                 if scheduler is not None:
                     self._run_in_background(stack, scheduler.run(), "outlast scheduler")
                 self._start_intakes(stack, store, link)
@@ -292,9 +294,18 @@ class Worker:
         return gates_of(self._runtime.registry, self.queues, budget, link)
 
     async def _start_background(
-        self, stack: contextlib.AsyncExitStack, link: StoreLink, budget: Budget, pulse: Pulse
+        self,
+        stack: contextlib.AsyncExitStack,
+        link: StoreLink,
+        budget: Budget,
+        *,
+        pulse: Pulse,
+        costs: CostKeeper | None,
     ) -> None:
         """Start the tasks that run until the last job is settled."""
+        if costs is not None:
+            stack.push_async_callback(costs.close)
+            self._run_in_background(stack, costs.run(), "outlast costs")
         leases = link.store.broker.capabilities.leases
         gauges = WorkerGauges(budget, self._runtime.app_name)
         stack.callback(gauges.close)

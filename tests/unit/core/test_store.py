@@ -45,11 +45,14 @@ def test_a_store_of_one_object_has_all_parts() -> None:
     parts = (store.records, store.control, store.schedules, store.guards, store.exchanges, store.totals)
     assert {store.broker, *parts} == {whole}
     assert store.keeps_totals()
+    assert store.history is whole
+    assert store.keeps_history()
+    assert not Store(whole, url=URL).keeps_history()
     assert store.keeps_schedules()
     assert store.keeps_exchanges()
 
 
-@pytest.mark.parametrize("part", ["records", "control", "schedules", "guards", "exchanges", "totals"])
+@pytest.mark.parametrize("part", ["records", "control", "schedules", "guards", "exchanges", "totals", "history"])
 def test_a_part_that_is_missing_is_refused_with_the_fix(part: str) -> None:
     broker: Any = Broker()
     with pytest.raises(ConfigurationError, match=FIX):
@@ -112,7 +115,7 @@ def test_a_bridged_store_keeps_its_parts_and_gets_the_exchanges_of_the_server() 
     whole, broker, exchanges, inbox = (object() for _ in range(4))
     store: Any = Store.of(whole, URL)  # type: ignore[arg-type]
     bridged = store.bridged(broker, exchanges, inbox)
-    assert {bridged.records, bridged.control, bridged.schedules, bridged.guards} == {whole}
+    assert {bridged.records, bridged.control, bridged.schedules, bridged.guards, bridged.history} == {whole}
     assert (bridged.broker, bridged.exchanges, bridged.inbox, bridged.url) == (broker, exchanges, inbox, URL)
     assert store.inbox is None
 

@@ -13,17 +13,19 @@ from outlast.brokers.memory import delivery, records
 from outlast.brokers.memory.commands import apply, check
 from outlast.brokers.memory.exchanges import MemoryBindings
 from outlast.brokers.memory.guards import MemoryGuards
+from outlast.brokers.memory.history import MemoryHistory
 from outlast.brokers.memory.schedules import MemorySchedules
 from outlast.brokers.memory.tables import Tables
 from outlast.core.clock import Clock
 from outlast.core.exchanges.values import Binding, Bindings, ExchangeEvent, Routed
 from outlast.core.guards.record import GuardRecord, GuardsView
+from outlast.core.history import Cost, Entry, QueueSample, Sort, Step
 from outlast.core.message import TERMINAL, Delivery, Holder, Message, State
 from outlast.core.policy import DEFAULTS
 from outlast.core.schedule import Amendment, ScheduleAdvance, ScheduleEntry, ScheduleRecord
 from outlast.core.settlement import Lost, Note, Published, Settlement
 from outlast.core.store.broker import Capabilities, QueueStats
-from outlast.core.store.control import Answer, Command
+from outlast.core.store.control import Answer, Command, Purge
 from outlast.core.store.records import JobRecord, Page, Query
 from outlast.core.store.totals import Outcome
 from outlast.core.topology import Topology
@@ -44,6 +46,7 @@ class MemoryStore:
         self._tables = Tables(clock, max_body)
         self._schedules = MemorySchedules(lambda messages: self._tables.publish(messages, bounded=False), max_body)
         self._guards = MemoryGuards()
+        self._history = MemoryHistory()
         self._bindings = MemoryBindings()
         self._expansion = Expansion(self.bindings, self._publish_copies)
         self._clock = clock
@@ -155,6 +158,9 @@ class MemoryStore:
         with self._lock:
             check(self._tables, commands)
             answers = [apply(self._tables, command) for command in commands]
+            for command in commands:
+                if isinstance(command, Purge) and command.key and command.queue is None:
+                    self._history.forget_tenant(command.key)
         self._changed.notify()
         return answers
 
@@ -232,6 +238,36 @@ class MemoryStore:
         """Remove bindings, and exchanges without any."""
         with self._lock:
             return self._bindings.unbind(bindings, exchanges)
+
+    async def keep_samples(self, samples: Mapping[str, QueueSample]) -> int:
+        """Keep the samples whose slots are empty."""
+        with self._lock:
+            return self._history.keep_samples(samples, self._clock.time())
+
+    async def samples(self, step: Step, queues: Sequence[str] = ()) -> dict[str, list[QueueSample]]:
+        """Return the samples by queue."""
+        with self._lock:
+            return self._history.samples(step, queues, self._clock.time())
+
+    async def add_entries(self, entries: Sequence[Entry]) -> None:
+        """Add entries to the journal."""
+        with self._lock:
+            self._history.add_entries(entries, self._clock.time())
+
+    async def journal(self, sort: Sort, limit: int) -> list[Entry]:
+        """Return the newest entries of a sort."""
+        with self._lock:
+            return self._history.journal(sort, limit)
+
+    async def add_costs(self, source: str, number: int, costs: Sequence[Cost]) -> bool:
+        """Add costs to those of today."""
+        with self._lock:
+            return self._history.add_costs(source, number, costs, self._clock.time())
+
+    async def costs(self, days: int) -> list[Cost]:
+        """Return the costs of the last days."""
+        with self._lock:
+            return self._history.costs(days, self._clock.time())
 
     def _get(self, ids: Sequence[str]) -> list[JobRecord | None]:
         now = self._clock.time()

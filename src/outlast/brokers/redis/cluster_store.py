@@ -13,6 +13,7 @@ from msgspec import structs
 from outlast.brokers.expansion import Expansion
 from outlast.brokers.redis.claim import ClaimReply, ClaimRequest
 from outlast.brokers.redis.cluster_claim import ClusterClaim
+from outlast.brokers.redis.cluster_history import ClusterHistory
 from outlast.brokers.redis.keyspace import Keyspace
 from outlast.brokers.redis.queue_directory import QueueDirectory
 from outlast.brokers.redis.queue_store import QueueStore
@@ -40,7 +41,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-class ClusterStore(BaseRedisStore):
+class ClusterStore(ClusterHistory, BaseRedisStore):
     """The store of all queues of a Cluster. A call runs in all its queues in parallel, in each queue as one step.
 
     If one queue fails, the call is done for the others and then raises; repeating a call is always safe.
@@ -292,6 +293,8 @@ class ClusterStore(BaseRedisStore):
             return store.apply([structs.replace(command, queue=name) if isinstance(command, Purge) else command])
 
         answers = await self._each_known(await self._queues.names(), apply_one)
+        if isinstance(command, Purge) and command.key:
+            await (await self._queues.root()).forget_tenant(command.key)
         return Answer(True, sum(answer.changed for (answer,) in answers))
 
     async def _each_known(self, names: Iterable[str], do: Callable[[QueueStore, str], Awaitable[T]]) -> list[T]:

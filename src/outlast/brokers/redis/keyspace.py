@@ -16,6 +16,7 @@ from outlast.clients.redis.client import Argument, RedisClient
 from outlast.clients.redis.error_replies import ErrorReply
 from outlast.clients.redis.scripts import Script, load_script
 from outlast.core.errors import StoreCorrupt, StoreError, StoreFull
+from outlast.core.history import COST_DAYS, SORTS, STEPS, day_of
 from outlast.core.ids import QUEUE_NAME, fits
 from outlast.core.store.totals import OTHER
 from outlast.core.topology import Queue, Topology, adjusted, of_another_app
@@ -122,6 +123,7 @@ _ROOT_TYPES: Final = {
     **dict.fromkeys(("asked", "cap", "watch", "sched", "guards", "bindings"), "hash"),
     **dict.fromkeys(("leases", "gone"), "zset"),
     **dict.fromkeys(("queues", "out"), "set"),
+    **dict.fromkeys(SORTS, "list"),
 }
 _SIZES: Final = {"string": "STRLEN", "hash": "HLEN", "list": "LLEN", "set": "SCARD", "zset": "ZCARD"}
 """The commands that fail on a key of another type; TYPE needs a permission of its own."""
@@ -229,11 +231,22 @@ class Keyspace:
     async def check_types(self, names: Sequence[str]) -> None:
         """Raise DamagedQueue or StoreCorrupt for a key of a wrong type, which they name. names: where to look first."""
         await self._check_keys(self.root, _ROOT_TYPES, None)
+        await self._check_history(await self._all_names())
         for name in dict.fromkeys((*names, *await self._all_names())):
             stem = self.prefix(name)
             await self._check_keys(stem, _QUEUE_TYPES, name)
             for key, expected in await self._other_keys(stem):
                 await self._check_key(key, expected, name)
+
+    async def _check_history(self, queues: Sequence[str]) -> None:
+        """Raise StoreCorrupt for a key of the history of a wrong type."""
+        today = day_of(await self.time())
+        for day in range(today - COST_DAYS + 1, today + 1):
+            await self._check_key(f"{self.root}:cost:{day}", "hash", None)
+            await self._check_key(f"{self.root}:charged:{day}", "hash", None)
+        for name in queues:
+            for step in STEPS:
+                await self._check_key(f"{self.root}:samples:{step.seconds}:{name}", "list", None)
 
     async def _other_keys(self, stem: str) -> list[tuple[str, str]]:
         """Return keys of a queue whose names depend on its jobs, with their types."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from outlast.brokers.redis.claim import ClaimOperations
 from outlast.brokers.redis.control import ControlOperations
 from outlast.brokers.redis.delivery import DeliveryOperations
 from outlast.brokers.redis.exchanges import ExchangeOperations
 from outlast.brokers.redis.guards import GuardOperations
+from outlast.brokers.redis.history import HistoryOperations
 from outlast.brokers.redis.loads import LoadOperations
 from outlast.brokers.redis.records import RecordOperations
 from outlast.brokers.redis.schedules import ScheduleOperations
+from outlast.core.store.control import Answer, Command, Purge
 
 __all__ = ["QueueStore"]
 
@@ -22,6 +26,15 @@ class QueueStore(
     ControlOperations,
     ScheduleOperations,
     GuardOperations,
+    HistoryOperations,
     LoadOperations,
 ):
     """One keyspace with the methods of the store protocols. Open its keyspace before the first call."""
+
+    async def apply(self, commands: Sequence[Command]) -> list[Answer]:
+        """Apply the commands in order; a purge by key removes the key from the costs too."""
+        answers = await super().apply(commands)
+        for command in commands:
+            if isinstance(command, Purge) and command.key and command.queue is None:
+                await self.forget_tenant(command.key)
+        return answers

@@ -8,6 +8,7 @@ from typing import Final, Literal
 import apsw
 
 from outlast.brokers.sqlite.bounds import weigh_job
+from outlast.brokers.sqlite.history import forget_tenant
 from outlast.brokers.sqlite.job_rows import RefusedCommand, find_job
 from outlast.brokers.sqlite.key_states import freed
 from outlast.brokers.sqlite.retention import forget, merge
@@ -89,6 +90,8 @@ def _remove_all(tx: Transaction, wanted: Purge, seqs: Sequence[int]) -> int:
         merge(tx, removed)
         if wanted.key is not None:
             tx.run("lanes_purged", (wanted.key, wanted.queue))
+            if wanted.queue is None:
+                forget_tenant(tx, wanted.key)
     finally:
         tx.db.pragma("secure_delete", "fast")
     return sum(result != "left" for result in done.values())

@@ -14,7 +14,7 @@ from outlast.clients.sqlite.statements import load_migrations, load_statements
 __all__ = ["APPLICATION_ID", "NOT_BEGUN", "OLDEST_CODE", "SCHEMA", "migrations", "open_store", "state_at", "statements"]
 
 APPLICATION_ID: Final = 0x4F75744C  # "OutL"
-SCHEMA: Final = 6
+SCHEMA: Final = 7
 """The schema number that this code writes."""
 OLDEST_CODE: Final = "select oldest_code from store"
 NOT_BEGUN: Final = "job.attempt = 1 and job.crashes = 0 and job.begun = 0"

@@ -15,6 +15,7 @@ from outlast.brokers.sqlite.batch import apply_batch
 from outlast.brokers.sqlite.copies import back_up_store
 from outlast.brokers.sqlite.declare import declare
 from outlast.brokers.sqlite.end_waiter import EndWaiter, ended
+from outlast.brokers.sqlite.history import SqliteHistory
 from outlast.brokers.sqlite.publish import publish
 from outlast.brokers.sqlite.repair import repair
 from outlast.brokers.sqlite.retention import prune
@@ -54,7 +55,7 @@ SOUND: Final = 60.0
 """Seconds after a check of all rows that found nothing wrong, in which no other check is made."""
 
 
-class SqliteStore(exchanges.SqliteExchanges):
+class SqliteStore(exchanges.SqliteExchanges, SqliteHistory):
     """Broker and all parts of core.store over the file at `path`, which is created when it is missing.
 
     One object serves one event loop. Durability: every answer follows a commit that was synced to the disk.

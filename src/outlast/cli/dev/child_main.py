@@ -19,6 +19,7 @@ import msgspec
 from outlast.aio.exits import exit_within
 from outlast.aio.loops import complete
 from outlast.aio.signals import handle
+from outlast.aio.tasks import cancel
 from outlast.cli.dev.apps import DevApps, load
 from outlast.cli.dev.ignored import advise_ignoring, missing_file
 from outlast.cli.dev.log import JobLines, log_for_people, show_banner, show_end
@@ -30,6 +31,7 @@ from outlast.core.text import clean
 
 if TYPE_CHECKING:
     from outlast.app import Outlast
+    from outlast.observe.history import HistoryKeeper
     from outlast.worker import Worker
 
 __all__ = ["main"]
@@ -149,6 +151,7 @@ class _DevServices:
 
     def __init__(self) -> None:
         self._workers: list[Worker] = []
+        self._histories: list[HistoryKeeper] = []
         self._stop = asyncio.Event()
         self.reloading = False
         """Whether a successor starts when this process ends."""
@@ -171,21 +174,26 @@ class _DevServices:
 
         module: what its child processes import too.
         """
+        from outlast.observe.history import history_of
         from outlast.worker import Worker
 
-        self._workers.append(Worker(await app.runtime(), imports=[module]))
+        runtime = await app.runtime()
+        self._workers.append(Worker(runtime, imports=[module]))
+        self._histories.append(history_of(runtime))
 
     async def run(self, api: tuple[Any, asyncio.Task[None]] | None) -> int:
         """Run the API and the workers until an order to stop, or until one of them ends; return the exit code."""
         loop = asyncio.get_running_loop()
         workers = [loop.create_task(worker.run(self._stop)) for worker in self._workers]
         stop = loop.create_task(self._stop.wait())
+        histories = [loop.create_task(each.run("outlast dev")) for each in self._histories]
         server = [] if api is None else [api[1]]
         await asyncio.wait((stop, *workers, *server), return_when=asyncio.FIRST_COMPLETED)
         # Workers first: the shutdown of the API closes the shared store, and jobs may still call the API.
         self._stop.set()
         stop.cancel()
         await asyncio.gather(stop, *workers, return_exceptions=True)
+        await cancel(*histories)
         if api is not None:
             api[0].should_exit = True
         results = await asyncio.gather(*workers, *server, return_exceptions=True)

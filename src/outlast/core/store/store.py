@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from outlast.core.registry import Registry
 from outlast.core.store.broker import Broker
@@ -10,6 +10,7 @@ from outlast.core.store.control import Control
 from outlast.core.store.exchanges import Exchanges
 from outlast.core.store.features import check_declared, refusal
 from outlast.core.store.guards import Guards
+from outlast.core.store.history import History
 from outlast.core.store.inbox import Inbox
 from outlast.core.store.records import Records
 from outlast.core.store.schedules import Schedules
@@ -18,7 +19,7 @@ from outlast.core.store.totals import Totals
 __all__ = ["CompleteStore", "Store"]
 
 
-class CompleteStore(Broker, Records, Control, Schedules, Guards, Exchanges, Totals, Protocol):
+class CompleteStore(Broker, Records, Control, Schedules, Guards, Exchanges, Totals, History, Protocol):
     """One object that is a broker and all the parts."""
 
 
@@ -28,7 +29,18 @@ class Store:
     url: shown in errors, without a password. `open` and `close` of the broker open and close the parts too.
     """
 
-    __slots__ = ("_control", "_exchanges", "_guards", "_records", "_schedules", "_totals", "broker", "inbox", "url")
+    __slots__ = (
+        "_control",
+        "_exchanges",
+        "_guards",
+        "_history",
+        "_records",
+        "_schedules",
+        "_totals",
+        "broker",
+        "inbox",
+        "url",
+    )
 
     def __init__(
         self,
@@ -40,6 +52,7 @@ class Store:
         guards: Guards | None = None,
         exchanges: Exchanges | None = None,
         totals: Totals | None = None,
+        history: History | None = None,
         inbox: Inbox | None = None,
         url: str,
     ) -> None:
@@ -51,6 +64,7 @@ class Store:
         self._guards: Final = guards
         self._exchanges: Final = exchanges
         self._totals: Final = totals
+        self._history: Final = history
         self.inbox: Final = inbox
         """What a worker moves into the store; None where no server routes events to queues of the app."""
 
@@ -65,22 +79,29 @@ class Store:
             guards=store,
             exchanges=store,
             totals=store,
+            history=store,
             url=url,
         )
 
     def bridged(self, broker: Broker, exchanges: Exchanges, inbox: Inbox) -> Store:
         """Return this store with exchanges that a server routes, and the broker that declares both."""
-        return Store(
-            broker,
-            records=self._records,
-            control=self._control,
-            schedules=self._schedules,
-            guards=self._guards,
-            exchanges=exchanges,
-            totals=self._totals,
-            inbox=inbox,
-            url=self.url,
-        )
+        return self.having(broker=broker, exchanges=exchanges, inbox=inbox)
+
+    def having(self, **parts: Any) -> Store:
+        """Return this store with other parts, by the names of the arguments of Store."""
+        own = {
+            "broker": self.broker,
+            "records": self._records,
+            "control": self._control,
+            "schedules": self._schedules,
+            "guards": self._guards,
+            "exchanges": self._exchanges,
+            "totals": self._totals,
+            "history": self._history,
+            "inbox": self.inbox,
+            "url": self.url,
+        }
+        return Store(**{**own, **parts})
 
     @property
     def records(self) -> Records:
@@ -131,6 +152,15 @@ class Store:
     def keeps_totals(self) -> bool:
         """Tell whether it counts ended jobs; a transport does not."""
         return self._totals is not None
+
+    @property
+    def history(self) -> History:
+        """The part that keeps samples, journal and costs; raise ConfigurationError where the store has none."""
+        return self._history or self._refuse("keeps no history")
+
+    def keeps_history(self) -> bool:
+        """Tell whether samples, journal and costs are kept."""
+        return self._history is not None
 
     async def declare(self, registry: Registry) -> None:
         """Declare an app's queues and exchanges; raise ConfigurationError for a declaration that the store can't keep.

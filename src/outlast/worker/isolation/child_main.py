@@ -118,7 +118,6 @@ class _ChildRunHost:
         self.check_progress = composer.check_progress
         self._check_once = composer.check_once
         self._channel = channel
-        self.meter = ProcessMeter()
         """Of the last run."""
 
     def noted(self, run: Run) -> None:
@@ -194,9 +193,8 @@ def _run_each(channel: _ParentChannel, composer: ComposerPort, failed: str) -> N
             channel.send(KindMissing(failed))
             continue
         assert runs is not None  # the set-up of the logs comes first
-        settlement, left = runs.call(functools.partial(_run_task, message, declaration, composer, host))
-        used, counted = host.meter.cpu(), meters.take()
-        channel.send(RunReport.of(settlement, resident_bytes(process), left, used, counted))
+        (settlement, cpu), left = runs.call(functools.partial(_run_task, message, declaration, composer, host))
+        channel.send(RunReport.of(settlement, resident_bytes(process), left, cpu, meters.take()))
     if tracing is not None:
         tracing.flush(_FLUSH)
 
@@ -207,8 +205,8 @@ def _run_task(
     composer: ComposerPort,
     host: _ChildRunHost,
     run_coroutine: RunCoroutine,
-) -> Settlement:
-    """Run one job and return its settlement: only this process has the exception object."""
+) -> tuple[Settlement, float]:
+    """Run one job; return its settlement, as only this process has the exception object, and its CPU seconds."""
     message = task.message
     delivery = Delivery(message, Fence(message.id, message.queue, 0), task.attempt, task.crashes)
     group: SlotGroup[Run] = SlotGroup(1)
@@ -219,7 +217,6 @@ def _run_task(
     if task.trace and composer.tracing is not None:
         run.trace = composer.tracing.in_child(message, task.trace)
     began, meter = monotonic(), ProcessMeter()
-    host.meter = meter
     if task.probes or task.ramps:
         passes: dict[str, Pass] = {
             **dict.fromkeys(task.ramps, RampPass()),
@@ -229,7 +226,7 @@ def _run_task(
     else:
         outcome = run_blocking(run, run_coroutine)
     run.usage = Usage(meter.cpu(), monotonic() - began, meter.peak())
-    return settled_as(run, outcome, composer.rng)
+    return settled_as(run, outcome, composer.rng), run.usage.cpu
 
 
 def _die(why: str) -> NoReturn:

@@ -161,7 +161,8 @@ class KindMissing(Struct, frozen=True, tag="missing"):
 class RunReport(Struct, frozen=True, tag="report"):
     """The settlement of a run. resident: the child's memory in bytes. left: what the next run must not find in it.
 
-    cpu: seconds of the run. counted: what the child has counted since its last report.
+    cpu: seconds of the run, of which a settlement that ends no job has none. counted: what the child has counted since
+    its last report.
     """
 
     resident: int

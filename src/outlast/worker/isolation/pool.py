@@ -310,10 +310,9 @@ class ProcessPool:
             self._tell_left(child.run.delivery.message.kind, report.left)
         if child.solo or child.jobs >= JOBS_EACH or report.resident > RESIDENT_LIMIT or report.left:
             child.retire()
-        if child.run is not None:
-            self._unrunnable.pop(child.run.delivery.message.id, None)
         _count(report.counted)
         if child.run is not None:
+            self._unrunnable.pop(child.run.delivery.message.id, None)
             child.run.cpu = report.cpu
         if child.run is not None and child.run.stop is None:
             child.finish(None, report.settlement(child.run.delivery.fence))

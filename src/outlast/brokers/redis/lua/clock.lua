@@ -8,6 +8,7 @@
 --
 -- Of D   born; queues: set of names; order: counter of acceptances; leases: zset holder -> end of its lease;
 --        gone: zset of holders whose lease lapsed; asked: hash holder -> the queues that it claims from; cap: what it can do;
+--        samples:.., audit, mark, cost:DAY, charged:DAY: see history
 --        lost:H list of (queue, id, token) that holder H lost; watch: hash id -> waiters for its end
 -- Of P   c   hash: limits (msgpack array, see L_), s (counters, see S_), paused, app, declared, changes, relook, samples, pace;
 --            waited: w may have members; past: p may have fields; next: un may have fields; born: as of D

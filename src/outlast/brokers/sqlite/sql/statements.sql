@@ -743,3 +743,61 @@ update file set id = lower(hex(randomblob(16)))
 
 -- name: renew_fence (lowest)
 update store set fence = max(fence, ?1) + 4294967296
+
+-- Samples of queues: the slots of a step are numbered by time.
+-- name: sample_add (step, slot, queue, JSON)
+insert or ignore into sample(step, slot, queue, body) values(?1, ?2, ?3, ?4)
+
+-- name: samples_forget (step, first slot to keep, present slot)
+delete from sample where step = ?1 and (slot < ?2 or slot > ?3)
+
+-- name: samples (step, first slot, last slot)
+select slot, queue, body from sample where step = ?1 and slot between ?2 and ?3 order by slot, queue
+
+-- name: samples_present (step, slot)
+select queue from sample where step = ?1 and slot = ?2
+
+-- The journal.
+-- name: entry_add (sort, JSON)
+insert into journal(sort, body) values(?1, ?2)
+
+-- name: entries_forget (sort, entries to keep)
+delete from journal where sort = ?1 and seq <= (select seq from journal where sort = ?1 order by seq desc limit 1 offset ?2)
+
+-- name: entries (sort, limit)
+select seq, body from journal where sort = ?1 order by seq desc limit ?2
+
+-- Costs by day, kind and tenant; and which calls have added to them.
+-- name: cost_number (first day, source)
+select max(number) from cost_source where day >= ?1 and source = ?2
+
+-- name: cost_numbered (day, source, number)
+insert into cost_source(day, source, number) values(?1, ?2, ?3) on conflict do update set number = ?3
+
+-- name: costs_count (day)
+select count(*) from cost where day = ?1
+
+-- name: cost_more (day, kind, tenant, runs +, cpu +, wall +, bytes +)
+update cost set runs = runs + ?4, cpu = cpu + ?5, wall = wall + ?6, bytes = bytes + ?7
+where day = ?1 and kind = ?2 and tenant = ?3
+
+-- name: cost_add (day, kind, tenant, runs, cpu, wall, bytes)
+insert into cost(day, kind, tenant, runs, cpu, wall, bytes) values(?1, ?2, ?3, ?4, ?5, ?6, ?7)
+
+-- name: costs_forget (first day to keep, today)
+delete from cost where day < ?1 or day > ?2
+
+-- name: cost_sources_forget (first day to keep, today)
+delete from cost_source where day < ?1 or day > ?2
+
+-- name: costs_join (tenant, other)
+insert into cost(day, kind, tenant, runs, cpu, wall, bytes)
+select day, kind, ?2, runs, cpu, wall, bytes from cost where tenant = ?1
+on conflict do update set runs = runs + excluded.runs, cpu = cpu + excluded.cpu, wall = wall + excluded.wall,
+bytes = bytes + excluded.bytes
+
+-- name: costs_purge (tenant)
+delete from cost where tenant = ?1
+
+-- name: costs (first day, last day)
+select day, kind, tenant, runs, cpu, wall, bytes from cost where day between ?1 and ?2 order by day, kind, tenant
