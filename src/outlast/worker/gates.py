@@ -46,6 +46,10 @@ def gates_of(registry: Registry, queues: Sequence[str], budget: Budget, link: St
     return Gates(needs, gates, budget, link)
 
 
+def _told_nothing(queue: str, why: str) -> None:
+    """Take the news of a guard that has opened where no claim can be ended."""
+
+
 class Gates:
     """Bounds what a worker asks of queues that need guards. Call every method in the event loop's thread.
 
@@ -60,7 +64,7 @@ class Gates:
     def __init__(
         self, needs: Mapping[str, Sequence[str]], gates: Mapping[str, Gate], budget: Budget, link: StoreLink
     ) -> None:
-        self.shut: Callable[[str, str], None] = lambda queue, why: None
+        self.shut: Callable[[str, str], None] = _told_nothing
         self.active = False
         self.used = False
         self._needs = needs
@@ -88,7 +92,7 @@ class Gates:
 
     # Begin and end
 
-    async def begin(self, shut: Callable[[str, str], None]) -> None:
+    async def begin(self, shut: Callable[[str, str], None] = _told_nothing) -> None:
         """Read the shared state of all guards before the first claim, within FIRST_READ, and follow it from now on.
 
         shut: called with a queue, and why, when a guard of it opens.

@@ -163,7 +163,6 @@ class Run:
     """Its handler may have been called: a job that is isolated begins when its child process has it."""
     started: float = 0.0
     took: float = 0.0
-    cpu: float = 0.0
     deadline: float = 0.0
     map_index: int = -1
     stop: StopReason | None = None

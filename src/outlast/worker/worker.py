@@ -27,7 +27,7 @@ from outlast.worker.budget import Budget
 from outlast.worker.claim_sweep import sweep_of
 from outlast.worker.claimer import Claimer
 from outlast.worker.consumer_watch import ConsumerWatch
-from outlast.worker.costs import keeper_of
+from outlast.worker.costs import CostKeeper, keeper_of
 from outlast.worker.effects import EffectKeeper
 from outlast.worker.executor import Executor
 from outlast.worker.intake import intakes_of
