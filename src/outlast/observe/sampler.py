@@ -75,6 +75,12 @@ class Sampler:
         sample = None if declared is None else await self._sampled(declared)
         return {} if sample is None else sample.stats
 
+    async def totals(self) -> OutcomeTotals:
+        """Return the ended jobs; none while the store is away, and where it does not count them."""
+        declared = self._declared()
+        sample = None if declared is None else await self._sampled(declared)
+        return {} if sample is None or sample.totals is None else sample.totals
+
     async def _sampled(self, declared: DeclaredQueues) -> StoreSample | None:
         async with self._lock():
             now = self._monotonic()

@@ -36,6 +36,7 @@ from outlast.supervisor.blame import LAST_CALL, died_in_words, release_within, t
 from outlast.supervisor.health import SupervisorHealth
 from outlast.supervisor.links import counts_of, open_link, still_in_place, tell_failure
 from outlast.supervisor.messages import WorkerConfig, WorkerHello
+from outlast.supervisor.metrics_page import MetricsOfService
 from outlast.supervisor.process import STALL_AFTER, ProcessExit, RecycleBounds, WorkerProcess
 from outlast.supervisor.process_metrics import count_exit, show_hows
 from outlast.supervisor.replacements import Replacements
@@ -115,7 +116,14 @@ class Supervisor:
         self._link: StoreLink | None = None
         self._links: dict[WorkerProcess, StoreLink] = {}
         """By process: after a change of the file, the fences of an old worker mean nothing in the new one."""
-        self._history = HistoryKeeper(lambda: self._link, self._clock, self._rng)
+        self._metrics = MetricsOfService(self.readings, lambda: self._hello, lambda: self._link, self._connect)
+        self._history = HistoryKeeper(
+            lambda: self._link,
+            self._clock,
+            self._rng,
+            sample=self._metrics.sampler.stats,
+            totals=self._metrics.sampler.totals,
+        )
         self._linked = asyncio.Event()
         self._linking = asyncio.Lock()
         self._hello: WorkerHello | None = None
@@ -140,6 +148,7 @@ class Supervisor:
             listen=listen,
             socket_path=health_socket,
         )
+        self.health.pages["/metrics"] = self._metrics.page
 
     def serve(self) -> int:
         """Run until SIGTERM or SIGINT; a second one ends the grace period, a third kills. Return the exit code.
@@ -238,6 +247,7 @@ class Supervisor:
             await cancel(*running)
             await self._stop()
             await cancel(*beside)
+            await self._metrics.close()
             if self._hello is not None:
                 _logger.info("stopped: %s of jobs ended", counted(self._finished, "run"))
             if self._link is not None:
