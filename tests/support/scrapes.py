@@ -5,9 +5,16 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
+from prometheus_client import Metric
+from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
 
-__all__ = ["Scrape", "judged"]
+__all__ = ["Scrape", "judged", "parse_openmetrics"]
+
+
+def parse_openmetrics(text: str) -> list[Metric]:
+    """Return the metrics in a text of OpenMetrics; raise ValueError for one that is not."""
+    return list(openmetrics_parser.text_string_to_metric_families(text))  # type: ignore[no-untyped-call]
 
 
 class Scrape:

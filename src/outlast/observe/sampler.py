@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from outlast.aio.clock import SystemClock
@@ -69,11 +69,11 @@ class Sampler:
         sample = await self._sampled(declared)
         return away(declared.app) if sample is None else readings_of(sample, declared, self._monotonic())
 
-    async def stats(self) -> Mapping[str, QueueStats]:
+    async def stats(self) -> dict[str, QueueStats]:
         """Return the counts of the app's queues, none while the store is away."""
         declared = self._declared()
         sample = None if declared is None else await self._sampled(declared)
-        return {} if sample is None else sample.stats
+        return {} if sample is None else dict(sample.stats)
 
     async def totals(self) -> OutcomeTotals:
         """Return the ended jobs; none while the store is away, and where it does not count them."""

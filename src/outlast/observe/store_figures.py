@@ -91,14 +91,14 @@ def _of_queue(stats: QueueStats, app: str, queue: str) -> Iterator[Reading]:
 def _ended(totals: OutcomeTotals, declared: DeclaredQueues) -> Iterator[Reading]:
     """Yield each declared kind and outcome, from 0 on: an alert sees no first failure of a series that begins at 1."""
     found = {
-        (queue, kind, outcome): 0
+        (queue, label_value(kind), outcome): 0
         for queue, kinds in declared.kinds.items()
         for kind in kinds
         for outcome in shown.OUTCOMES
     }
     for (queue, kind, outcome), number in totals.items():
         if queue in declared.kinds:
-            name = name_of(kind)  # all versions of a kind are one series
+            name = label_value(name_of(kind))  # all versions of a kind are one series
             found[queue, name, outcome] = found.get((queue, name, outcome), 0) + number
     for (queue, kind, outcome), number in found.items():
         yield _one(shown.ENDED, number, declared.app, queue, kind, outcome)

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 from fastapi import FastAPI, Header, HTTPException, WebSocket
 from fastapi.testclient import TestClient
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from outlast import ConfigurationError, Outlast, Settings
 from outlast.fastapi import Metrics, Shed, install
 from tests.support.polling import until
-from tests.support.scrapes import Scrape, judged
+from tests.support.scrapes import Scrape, judged, parse_openmetrics
 from tests.support.served import Served, serving
 from tests.support.servers.proxy import proxied
 from tests.support.servers.redis_fleet import node
@@ -84,7 +83,7 @@ async def test_openmetrics_when_it_is_asked_for(tmp_path: Path) -> None:
     async with serving(new_app(new_shop(f"sqlite:{tmp_path}/jobs.db"))) as served:
         answer = await served.get("/metrics", "accept: application/openmetrics-text;version=1.0.0")
         assert answer.headers["content-type"].startswith("application/openmetrics-text")
-        names = {family.name for family in text_string_to_metric_families(answer.body.decode())}
+        names = {family.name for family in parse_openmetrics(answer.body.decode())}
         assert {"outlast_queue_jobs", "outlast_http_request_seconds"} <= names
 
 

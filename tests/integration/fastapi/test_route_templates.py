@@ -239,7 +239,8 @@ def test_behind_a_proxy_that_removes_a_prefix_or_keeps_it(path: str, middleware:
 
 def test_a_route_that_is_added_while_the_app_serves(monkeypatch: pytest.MonkeyPatch, client: TestClient) -> None:
     assert counted(client, "GET", "/late") == [("other", "unmatched", "4xx")]
-    app: Any = client.app
+    app = client.app
+    assert isinstance(app, FastAPI)
 
     @app.get("/late/{number}")
     async def late(number: int) -> int:

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterable
 
 import pytest
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
 from outlast.meters import Meters
 from outlast.observe.exposition import Exposition
+from tests.support.scrapes import parse_openmetrics
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.7,text/plain;version=0.0.4;q=0.3"
 
@@ -33,11 +34,11 @@ def answered(own: Meters, accept: str = "", **options: bool) -> tuple[str, str]:
     return content_type, body.decode()
 
 
-def samples(families: Iterable[object]) -> dict[tuple[str, ...], float]:
+def samples(families: Iterable[Metric]) -> dict[tuple[str, ...], float]:
     return {
         (each.name, *(f"{key}={value}" for key, value in sorted(each.labels.items()))): each.value
         for family in families
-        for each in family.samples  # type: ignore[attr-defined]
+        for each in family.samples
     }
 
 

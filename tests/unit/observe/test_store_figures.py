@@ -53,6 +53,14 @@ def test_totals_are_of_all_versions_of_a_kind_and_of_declared_queues_alone() -> 
     assert not [series for series in found if "of_another_app" in series]
 
 
+def test_kinds_whose_names_are_cut_to_the_same_label_are_added() -> None:
+    one, other = "a" * 127 + "b", "a" * 127 + "c"
+    declared = DeclaredQueues("shop", {"mail": (one, other)})
+    totals = {("mail", one, "dead"): 1, ("mail", other, "dead"): 2}
+    found = shown(readings_of(StoreSample(0, 0, {}, totals), declared, 0))
+    assert [value for series, value in found.items() if series[-1] == "dead"] == [3]
+
+
 def test_a_store_without_totals_shows_none() -> None:
     assert not [
         each for each in shown(readings_of(StoreSample(0, 0, {}), DECLARED, 0)) if each[0] == "jobs_ended_total"
