@@ -9,12 +9,17 @@ import argparse
 import asyncio
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any, Final
 
 from outlast import Settings
 from outlast.observe.health.judge import PATIENCE
@@ -23,6 +28,7 @@ from tests.support.apps import probed_app
 from tests.support.apps.probed_app import brief, burns
 from tests.support.origin import origin
 from tests.support.polling import until
+from tests.support.servers.redis_fleet import node
 from tests.support.sqlite_file import locked
 from tests.support.stage import Stage
 
@@ -30,9 +36,44 @@ TARGET = "tests.support.apps.probed_app:app"
 MOST_CPU = 0.1
 MOST_SECONDS = 75.0
 
+Store = tuple[str, Callable[[], AbstractContextManager[Any]]]
+"""The URL of a store, and what makes it go away for a block."""
 
-def _stage(folder: Path) -> Stage:
-    url = f"sqlite:{folder}/jobs.db"
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[Store]:
+    file = folder / "jobs.db"
+    yield f"sqlite:{file}", lambda: locked(file)
+
+
+@contextmanager
+def _redis(folder: Path, *, hangs: bool) -> Iterator[Store]:
+    with node(folder / "redis") as server:
+
+        @contextmanager
+        def away() -> Iterator[None]:
+            if hangs:
+                server.signal(signal.SIGSTOP)
+            else:
+                server.kill()
+            yield
+            if hangs:
+                server.signal(signal.SIGCONT)
+            else:
+                server.start()
+
+        yield server.url, away
+
+
+WAYS: Final[dict[str, Callable[[Path], AbstractContextManager[Store]]]] = {
+    "the SQLite file locked": _locked,
+    "Redis stopped (SIGSTOP)": partial(_redis, hangs=True),
+    "Redis killed": partial(_redis, hangs=False),
+}
+
+
+def _stage(folder: Path, url: str = "") -> Stage:
+    url = url or f"sqlite:{folder}/jobs.db"
     found = Stage(
         probed_app.app, TARGET, folder, Settings(url=url, enqueue_timeout=60), {"OUTLAST_URL": url}, whole=True
     )
@@ -69,15 +110,15 @@ async def _busy(folder: Path, probes: int) -> bool:
     return max(used) <= MOST_CPU and set(codes) == {0}
 
 
-async def _away(folder: Path, outage: float) -> bool:
+async def _away(folder: Path, way: str, outage: float) -> bool:
     """Probe each second while the store is away; return whether no answer was a reason to restart."""
-    stage, path = _stage(folder), folder / "health"
-    with stage.start(health_socket=str(path)):
+    path = folder / "health"
+    with WAYS[way](folder) as (url, away), (stage := _stage(folder, url)).start(health_socket=str(path)):
         await stage.app.send([brief.message("before")])
         await until(lambda: stage.ledger.names("start")["before"], "it works")
         answers: list[bool | None] = []
         unready = 0
-        with locked(folder / "jobs.db"):
+        with away():
             end = time.monotonic() + outage
             while time.monotonic() < end:
                 answers.append((await asyncio.to_thread(ask, str(path), "live", 60.0))[0])
@@ -85,10 +126,10 @@ async def _away(folder: Path, outage: float) -> bool:
                 await asyncio.sleep(1)
         await stage.app.send([brief.message("after")])
         await until(lambda: stage.ledger.names("start")["after"], "it works again")
-    await stage.app.close()
+        await stage.app.close()
     bad = sum(not each for each in answers)
     print(
-        f"the store away for {outage:.0f} s: {len(answers)} answers, {bad} of them a reason to restart, "
+        f"{way} for {outage:.0f} s: {len(answers)} answers, {bad} of them a reason to restart, "
         f"{unready} times not ready",
         flush=True,
     )
@@ -120,13 +161,11 @@ async def _told_when_bad(path: Path) -> str:
 
 async def _main(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="health-") as folder:
-        for name in ("busy", "away", "frozen"):
-            (Path(folder) / name).mkdir()
-        held = [
-            await _busy(Path(folder) / "busy", options.probes),
-            await _away(Path(folder) / "away", options.outage),
-            await _frozen(Path(folder) / "frozen"),
-        ]
+        places = [Path(folder) / str(number) for number in range(2 + len(WAYS))]
+        for place in places:
+            place.mkdir()
+        held = [await _busy(places.pop(), options.probes), await _frozen(places.pop())]
+        held += [await _away(places.pop(), way, options.outage) for way in WAYS]
     return 0 if all(held) else 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ class Service:
         self.stats: dict[str, QueueStats] | Exception = {"mail": QueueStats(ready=3)}
         self.calls: list[list[str]] = []
         self.clock = FakeClock()
-        self.meanwhile = lambda: None
+        self.meanwhile: Callable[[], None] = lambda: None
         self.health = SupervisorHealth(
             lambda: ServiceView(workers=self.workers, came_up=True),
             self.stats_of,

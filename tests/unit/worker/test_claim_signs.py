@@ -45,10 +45,9 @@ def test_queues_beyond_the_bound_have_no_claim_due(fd: int) -> None:
 
 def test_that_the_store_is_opened_is_seen_before_there_is_a_map(fd: int) -> None:
     writer, reader = SharedJobMap(fd, 0), SharedJobMap(fd, 0)
-    assert not reader.opening
+    seen = [reader.opening]
     writer.opens()
-    assert reader.opening
-    assert not reader.left
+    assert ([*seen, reader.opening], reader.left) == ([False, True], False)
     for each in (writer, reader):
         each.close()
 
