@@ -143,6 +143,7 @@ async def test_a_store_at_rest_repairs_what_no_call_has_met(tmp_path: Path, chan
     await until(repaired, "the depth is right")
     bad = await desk.record("q.bad")
     assert (bad.state, bad.reason) == ("dead", "unreadable")
+    assert await totals_of(desk) == {("q", "other", "dead"): 1}
     await store.close()
 
 

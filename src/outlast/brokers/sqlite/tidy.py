@@ -88,9 +88,7 @@ class Tidier:
         try:
             with immediate(self._tx.db):
                 self._tx.begin()
-                repaired = repair(self._tx)
-                self._tx.write_counts()
-                return repaired > 0
+                return repair(self._tx) > 0
         except Exception as error:
             logger.warning("%s: its rows could not be checked: %s", self._path, error)
             return False
