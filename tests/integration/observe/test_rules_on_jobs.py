@@ -151,8 +151,8 @@ STORIES = [
         [KILLED],
     ),
     Story(
-        "a machine that ends with its worker, whose jobs another one takes",
-        {**worker(20, "a:9464"), **worker(80, "b:9464", lapsed="0*22 3*58")},
+        "a worker that was cut off for longer than its lease, and told so when it came back",
+        {**worker(80, "a:9464"), **worker(80, "b:9464", lapsed="0*22 1*58")},
         "39m",
         [LAPSED],
         {"11m": [LAPSED], "21m30s": []},
