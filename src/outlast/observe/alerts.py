@@ -72,7 +72,7 @@ _DEAD_LETTERS: Final = Alert(
     held="0s",
     labels=_QUEUE,
     shows=DEAD,
-    summary="{{ $value }} jobs of queue {{ $labels.queue }} of {{ $labels.app }} became dead letters",
+    summary="New dead letters in queue {{ $labels.queue }} of {{ $labels.app }}: {{ $value }}",
     meaning=f"Within {WINDOW}, jobs failed for good: no attempt is left, or their error may not be retried.",
     action="Read why they failed, which changes nothing: outlast dead queue:{{ $labels.queue }}",
 )
@@ -83,7 +83,7 @@ _WITHOUT_WORKERS: Final = Alert(
     held="2m",
     labels=_QUEUE,
     shows="outlast_queue_consumers",
-    summary="No worker consumes queue {{ $labels.queue }} of {{ $labels.app }}, and {{ $value }} jobs are ready",
+    summary="No worker consumes queue {{ $labels.queue }} of {{ $labels.app }}; ready jobs: {{ $value }}",
     meaning="The jobs are safe in the store, and none of them starts.",
     action="Start a worker for the queue: outlast worker MODULE:APP --queues {{ $labels.queue }}",
 )
@@ -110,9 +110,9 @@ _SILENT: Final = Alert(
     held="2m",
     labels=("app",),
     shows="outlast_worker_processes",
-    summary="{{ $value }} worker processes of {{ $labels.app }} do not answer",
-    meaning="Their event loops have not run for longer than a lease: a handler blocks them, or they are frozen. They keep "
-    "their jobs until the hard deadline of one, and all but that one stand still.",
+    summary="Worker processes of {{ $labels.app }} do not answer: {{ $value }}",
+    meaning="Their event loops have not run for longer than a lease: a handler blocks them, or they are frozen. They "
+    "keep their jobs until the hard deadline of one, and all but that one stand still.",
     action="See which jobs they run, which changes nothing: outlast jobs state:running",
 )
 _DIED: Final = Alert(

@@ -61,7 +61,7 @@ STORIES = [
                     {
                         "exp_labels": {"severity": "ticket", "app": "shop", "queue": "mail"},
                         "exp_annotations": {
-                            "summary": "1 jobs of queue mail of shop became dead letters",
+                            "summary": "New dead letters in queue mail of shop: 1",
                             "description": "Within 10m, jobs failed for good: no attempt is left, or their error may "
                             "not be retried.",
                             "action": "Read why they failed, which changes nothing: outlast dead queue:mail",
