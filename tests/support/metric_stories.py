@@ -29,6 +29,7 @@ def worker(samples: int, instance: str = "a:9464", **changed: str) -> dict[str, 
         "open": f"outlast_guard_open{{guard='payments',instance='{instance}'}}",
         "used": f"outlast_store_used_bytes{{app='shop',instance='{instance}'}}",
         "limit": f"outlast_store_limit_bytes{{app='shop',instance='{instance}'}}",
+        "silent": f"outlast_worker_processes{{app='shop',state='silent',instance='{instance}'}}",
         **{how: f"outlast_worker_exits_total{{app='shop',how='{how}',instance='{instance}'}}" for how in _HOWS},
     }
     values = {"up": 1, "objective": 60, "consumers": 2, "running": 1, "used": 100, "limit": 1000}

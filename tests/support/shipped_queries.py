@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 from outlast.observe.alerts import ALERTS
 from outlast.observe.promql import recordings
 from outlast.observe.writing import shipped
+from tests.support.servers.prometheus_server import PrometheusServer
 
-__all__ = ["Panel", "panels", "rule_expressions", "with_values"]
+__all__ = ["Panel", "panels", "rule_expressions", "unanswered", "with_values"]
 
 
 @dataclass(frozen=True)
@@ -48,3 +50,12 @@ def with_values(expr: str, *, rate: str = "1m") -> str:
     for variable in ("$app", "$queue", "$guard"):
         expr = expr.replace(f'"{variable}"', '".*"')
     return expr.replace("$__rate_interval", rate)
+
+
+def unanswered(prometheus: PrometheusServer, *, rate: str = "10s") -> list[str]:
+    """Return the queries of panels to which a server has no number now; RuntimeError for one that it does not take.
+
+    rate: the range of rates; at least four scrapes long.
+    """
+    asked = {panel.name: with_values(panel.expr, rate=rate) for panel in panels()}
+    return [name for name, expr in asked.items() if all(map(math.isnan, prometheus.numbers(expr)))]

@@ -72,7 +72,7 @@ _DEAD_LETTERS: Final = Alert(
     held="0s",
     labels=_QUEUE,
     shows=DEAD,
-    summary="{{ $value }} jobs of queue {{ $labels.queue }} of {{ $labels.app }} became dead letters",
+    summary="New dead letters in queue {{ $labels.queue }} of {{ $labels.app }}: {{ $value }}",
     meaning=f"Within {WINDOW}, jobs failed for good: no attempt is left, or their error may not be retried.",
     action="Read why they failed, which changes nothing: outlast dead queue:{{ $labels.queue }}",
 )
@@ -83,12 +83,12 @@ _WITHOUT_WORKERS: Final = Alert(
     held="2m",
     labels=_QUEUE,
     shows="outlast_queue_consumers",
-    summary="No worker consumes queue {{ $labels.queue }} of {{ $labels.app }}, and {{ $value }} jobs are ready",
+    summary="No worker consumes queue {{ $labels.queue }} of {{ $labels.app }}; ready jobs: {{ $value }}",
     meaning="The jobs are safe in the store, and none of them starts.",
     action="Start a worker for the queue: outlast worker MODULE:APP --queues {{ $labels.queue }}",
 )
-_SILENT: Final = Alert(
-    name="OutlastWorkerSilent",
+_STUCK: Final = Alert(
+    name="OutlastQueueStuck",
     severity="page",
     expr=f"{_queue('outlast_queue_oldest_seconds')} > 300 and {_CONSUMERS} > 0 {_NOT_PAUSED} "
     'unless max by (app, queue) (max_over_time(outlast_queue_jobs{state="running"}[5m])) > 0 '
@@ -103,6 +103,18 @@ _SILENT: Final = Alert(
     "queue is not paused, and no guard is open that it might wait for.",
     action="Replace the worker processes without a gap: send SIGHUP to the supervisor of the worker",
 )
+_SILENT: Final = Alert(
+    name="OutlastWorkerSilent",
+    severity="page",
+    expr='sum by (app) (outlast_worker_processes{state="silent"}) > 0',
+    held="2m",
+    labels=("app",),
+    shows="outlast_worker_processes",
+    summary="Worker processes of {{ $labels.app }} do not answer: {{ $value }}",
+    meaning="Their event loops have not run for longer than a lease: a handler blocks them, or they are frozen. They "
+    "keep their jobs until the hard deadline of one, and all but that one stand still.",
+    action="See which jobs they run, which changes nothing: outlast jobs state:running",
+)
 _DIED: Final = Alert(
     name="OutlastWorkerDied",
     severity="ticket",
@@ -110,9 +122,9 @@ _DIED: Final = Alert(
     held="0s",
     labels=("app", "how"),
     shows="outlast_worker_exits_total",
-    summary="Worker processes of {{ $labels.app }} ended without being stopped: {{ $labels.how }}",
+    summary="Worker processes of {{ $labels.app }} lost their jobs without being stopped: {{ $labels.how }}",
     meaning=f"Within {WINDOW}. Their jobs run again by themselves, and the supervisor starts new processes. 'lapsed': "
-    "a worker was cut off from the store, or ended together with its supervisor, and other workers took its jobs.",
+    "a worker lives that was frozen or cut off from the store for longer than its lease, and others took its jobs.",
     action="Find the reason in the log of the supervisor (an exit by signal 9 is often the kernel's, out of memory)",
 )
 _BREAKER: Final = Alert(
@@ -168,6 +180,7 @@ ALERTS: Final = (
     _QUEUE_LATE_SLOWLY,
     _DEAD_LETTERS,
     _WITHOUT_WORKERS,
+    _STUCK,
     _SILENT,
     _DIED,
     _BREAKER,

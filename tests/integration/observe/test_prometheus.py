@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,7 @@ from tests.support.exposition import Exposition, exposed
 from tests.support.polling import until
 from tests.support.promtool import promtool
 from tests.support.servers.prometheus_server import PrometheusServer
-from tests.support.shipped_queries import panels, rule_expressions, with_values
+from tests.support.shipped_queries import rule_expressions, unanswered
 
 DEAD_TOTAL = 'outlast_jobs_ended_total{app="shop",queue="mail",kind="send",outcome="dead"}'
 DEAD_HELD = 'outlast_queue_dead{app="shop",queue="mail"}'
@@ -65,14 +64,7 @@ async def test_every_query_has_an_answer(prometheus: PrometheusServer, worker: E
     assert prometheus.rule_faults() == {}
     for expr in rule_expressions().values():
         prometheus.query(expr)
-    empty = [panel.name for panel in panels() if not prometheus.query(with_values(panel.expr, rate="10s"))]
-    assert empty == []
-    unclear = {
-        panel.name
-        for panel in panels()
-        if all(map(math.isnan, prometheus.numbers(with_values(panel.expr, rate="10s"))))
-    }
-    assert unclear == set()
+    assert unanswered(prometheus) == []
     assert fires(prometheus) == []
 
 

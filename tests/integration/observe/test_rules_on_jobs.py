@@ -61,7 +61,7 @@ STORIES = [
                     {
                         "exp_labels": {"severity": "ticket", "app": "shop", "queue": "mail"},
                         "exp_annotations": {
-                            "summary": "1 jobs of queue mail of shop became dead letters",
+                            "summary": "New dead letters in queue mail of shop: 1",
                             "description": "Within 10m, jobs failed for good: no attempt is left, or their error may "
                             "not be retried.",
                             "action": "Read why they failed, which changes nothing: outlast dead queue:mail",
@@ -151,8 +151,8 @@ STORIES = [
         [KILLED],
     ),
     Story(
-        "a machine that ends with its worker, whose jobs another one takes",
-        {**worker(20, "a:9464"), **worker(80, "b:9464", lapsed="0*22 3*58")},
+        "a worker that was cut off for longer than its lease, and told so when it came back",
+        {**worker(80, "a:9464"), **worker(80, "b:9464", lapsed="0*22 1*58")},
         "39m",
         [LAPSED],
         {"11m": [LAPSED], "21m30s": []},

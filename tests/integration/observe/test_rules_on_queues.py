@@ -12,7 +12,8 @@ from tests.support.promtool import Story, fired, play, ramp, steps
 LATE = fired("OutlastQueueLate")
 SLOWLY = fired("OutlastQueueLateSlowly")
 WITHOUT = fired("OutlastQueueWithoutWorkers")
-SILENT = fired("OutlastWorkerSilent")
+STUCK = fired("OutlastQueueStuck")
+SILENT = fired("OutlastWorkerSilent", app="shop")
 AWAY = fired("OutlastStoreAway", app="shop")
 MISSING = fired("OutlastFiguresMissing", app="shop")
 OPEN = fired("OutlastBreakerOpen", guard="payments")
@@ -86,8 +87,8 @@ STORIES = [
             80, oldest=f"{steps('0*10')} {ramp(0, 30, 70)}", ready="0*10 5*70", running="1*10 0*70", succeeded="9*80"
         ),
         "39m",
-        [LATE, SILENT],
-        {"14m30s": [], "15m": [LATE], "15m30s": [LATE, SILENT], "39m": [LATE, SILENT]},
+        [LATE, STUCK],
+        {"14m30s": [], "15m": [LATE], "15m30s": [LATE, STUCK], "39m": [LATE, STUCK]},
     ),
     Story(
         "workers that take nothing while a guard is open",
@@ -102,6 +103,14 @@ STORIES = [
         "39m",
         [LATE, OPEN],
     ),
+    Story(
+        "a worker process that is blocked for ten minutes",
+        worker(60, silent="0*10 1*20 0*30"),
+        "29m",
+        [SILENT],
+        {"6m30s": [], "7m": [SILENT], "15m": []},
+    ),
+    Story("a worker process that is blocked for a minute", worker(60, silent="0*10 1*2 0*48"), "29m"),
     Story(
         "jobs that only fail and are retried",
         worker(80, oldest="400*80", ready="5*80", running="0*80", succeeded="9*80", retries=ramp(0, 2, 80)),

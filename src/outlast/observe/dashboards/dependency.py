@@ -20,7 +20,7 @@ DEPENDENCY: Final = Dashboard(
             (
                 lines(
                     "Open",
-                    "1: no call is made.",
+                    "1: no call is made. Of a guard with keys: how many are open.",
                     PromQuery(of_store("outlast_guard_open", GUARD, "guard"), "{{guard}}"),
                 ),
                 areas(
@@ -73,13 +73,13 @@ DEPENDENCY: Final = Dashboard(
                 lines(
                     "Samples",
                     "How long a reading of all queues takes, and how old the last one is.",
-                    PromQuery("max(outlast_sample_seconds)", "takes"),
-                    PromQuery("max(outlast_sample_age_seconds)", "age"),
+                    PromQuery(of_store("outlast_sample_seconds", APP, "app"), "{{app}}: takes"),
+                    PromQuery(of_store("outlast_sample_age_seconds", APP, "app"), "{{app}}: age"),
                     unit="s",
                 ),
                 lines(
                     "Lapsed leases",
-                    "Jobs of workers that stopped renewing.",
+                    "Workers that were told that others have their jobs.",
                     PromQuery(rate("outlast_lapsed_leases_total", "app", APP), "{{app}}"),
                     unit="ops",
                 ),

@@ -144,6 +144,12 @@ OVERVIEW: Final = Dashboard(
                     PromQuery(rate("outlast_kind_cpu_seconds_total", "kind", APP), "{{kind}}"),
                 ),
                 areas(
+                    "Bytes",
+                    "Of arguments and results, by kind.",
+                    PromQuery(rate("outlast_kind_bytes_total", "kind", APP), "{{kind}}"),
+                    unit="bytes",
+                ),
+                areas(
                     "Cost",
                     "CPU cores by tenant, the 20 highest.",
                     PromQuery(
