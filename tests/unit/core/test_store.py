@@ -45,7 +45,7 @@ def test_a_store_of_one_object_has_all_parts() -> None:
     assert {store.broker, store.records, store.control, store.schedules, store.guards, store.exchanges} == {whole}
     assert store.history is whole
     assert store.keeps_history()
-    assert not Store(whole, url=URL).keeps_history()
+    assert not Store(store.broker, url=URL).keeps_history()
     assert store.keeps_schedules()
     assert store.keeps_exchanges()
 
