@@ -159,7 +159,7 @@ async def test_costs_are_added_by_day_kind_and_tenant(desk: Desk) -> None:
         (today, "send", "", 1, 100),
         (today, "send", "ann", 2, 200),
     ]
-    assert (rows[0].cpu, rows[2].cpu, rows[2].wall) == (pytest.approx(1e-9), pytest.approx(0.2), 0.5)
+    assert [rows[0].cpu, rows[2].cpu, rows[2].wall] == pytest.approx([1e-9, 0.2, 0.5])
     desk.clock.advance(DAY)
     assert await desk.store.add_costs("w1", 3, [send])
     assert [each.day for each in await desk.store.costs(2)] == [today, today, today, today + 1]

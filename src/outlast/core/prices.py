@@ -57,9 +57,10 @@ class Prices(Struct, frozen=True):
     def price(self, cost: Cost) -> float:
         """Return the price of what the runs of one kind have used, in the currency."""
         prices = {**self.general, **self.of_kinds.get(name_of(cost.kind), {})}
-        return sum(
-            prices[name] * getattr(cost, field) / unit for name, (field, unit) in _UNITS.items() if name in prices
-        )
+        used: dict[str, float] = {
+            name: getattr(cost, field) / unit for name, (field, unit) in _UNITS.items() if name in prices
+        }
+        return sum(prices[name] * amount for name, amount in used.items())
 
     def shown(self, amount: float, *, bare: bool = False) -> str:
         """Return an amount of money as text: two digits, more for what is below a hundredth. bare: no currency."""

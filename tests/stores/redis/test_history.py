@@ -15,6 +15,7 @@ from outlast.core.policy import DEFAULTS
 from outlast.testing.clock import FakeClock
 from tests.support.history_damage import stands_damage
 from tests.support.jobs import Desk
+from tests.support.servers.redis_server import shared_server
 from tests.support.stores import CASES, namespace_of, redis_url
 
 CASE = next(case for case in CASES if case.name == "redis")
@@ -77,7 +78,9 @@ async def test_a_key_of_a_wrong_type_is_named_and_stops_no_job(desk: Desk, clien
     assert await desk.ids("mail") == ["mail.1"]
 
 
-async def test_samples_and_costs_expire_by_themselves(desk: Desk, client: RedisClient, tmp_path: Path) -> None:
+async def test_samples_and_costs_expire_by_themselves(desk: Desk, tmp_path: Path) -> None:
+    admin = RedisClient(Address.of(shared_server("").url))  # the user of the stores may not ask for a TTL
+    await admin.open()
     root = f"{{{namespace_of(tmp_path)}}}"
     await desk.store.keep_samples({"mail": QueueSample()})
     await desk.store.add_costs("w", 1, [Cost(kind="send", runs=1)])
@@ -87,4 +90,5 @@ async def test_samples_and_costs_expire_by_themselves(desk: Desk, client: RedisC
         (f"{root}:cost:{today}", (COST_DAYS + 1) * DAY),
         (f"{root}:charged:{today}", 3 * DAY),
     ):
-        assert most - 100 < await client.command("TTL", key) <= most
+        assert most - 100 < await admin.command("TTL", key) <= most
+    await admin.close()

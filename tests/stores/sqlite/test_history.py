@@ -64,8 +64,10 @@ async def test_a_sample_that_is_there_costs_no_transaction(desk: Desk, tmp_path:
 
 async def test_old_samples_and_costs_leave_the_file(desk: Desk, tmp_path: Path) -> None:
     def rows(table: str) -> int:
-        with apsw.Connection(str(tmp_path / "jobs.db")) as db:
-            return int(db.execute(f"select count(*) from {table}").get)
+        db = apsw.Connection(str(tmp_path / "jobs.db"))
+        found = int(db.execute(f"select count(*) from {table}").get)
+        db.close()
+        return found
 
     await desk.store.keep_samples({"mail": QueueSample(), "bulk": QueueSample()})
     await desk.store.add_costs("w", 1, [Cost(kind="send", runs=1)])

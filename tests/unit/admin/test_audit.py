@@ -158,7 +158,7 @@ async def test_a_change_stays_made_when_the_journal_cannot_be_written(
 async def test_guards_that_are_opened_by_hand_are_in_the_journal(store: Store, memory: MemoryStore) -> None:
     async with audited(store, "ann@web") as found:
         for command in ("open", "close", "reset"):
-            await command_guard(found.guards, "payments", command)  # type: ignore[arg-type]
+            await command_guard(found.guards, "payments", command)
         assert await found.guards.guards_changed(0, 0) > 0
     assert await told(memory) == [
         "hold open guard payments: ",

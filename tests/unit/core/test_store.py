@@ -47,7 +47,7 @@ def test_a_store_of_one_object_has_all_parts() -> None:
     assert store.keeps_totals()
     assert store.history is whole
     assert store.keeps_history()
-    assert not Store(whole, url=URL).keeps_history()
+    assert not Store(store.broker, url=URL).keeps_history()
     assert store.keeps_schedules()
     assert store.keeps_exchanges()
 

@@ -209,12 +209,8 @@ async def test_additions_repeat_until_they_are_ended(
 
 def counted(app: str) -> dict[tuple[str, str], float]:
     """Return what the metric has of an app, by kind and tenant."""
-    metric = "outlast_cost_cpu_seconds_total"
-    return {
-        each.labels[1:]: each.values[0]
-        for each in meters.read()
-        if each.metric.name == metric and each.labels[0] == app
-    }  # type: ignore[misc]
+    readings = [each for each in meters.read() if each.metric.name == "outlast_cost_cpu_seconds_total"]
+    return {(each.labels[1], each.labels[2]): each.values[0] for each in readings if each.labels[0] == app}
 
 
 def test_the_metric_tells_the_dearest_tenants_apart_and_never_falls() -> None:

@@ -57,6 +57,7 @@ class ClusterStore(ClusterHistory, BaseRedisStore):
             return QueueStore(Keyspace(self._client, address.namespace, now, queue=queue), max_body, is_open)
 
         self._queues: Final = QueueDirectory(make, self._notifier.notify)
+        self._root = self._queues.root
         self._relay: Final = Relay(self._queues)
         self._claims: Final = ClusterClaim(self._queues, is_open)
         self._expansion: Final = Expansion(self.bindings, self._publish_copies)

@@ -123,7 +123,7 @@ _ROOT_TYPES: Final = {
     **dict.fromkeys(("asked", "cap", "watch", "sched", "guards", "bindings"), "hash"),
     **dict.fromkeys(("leases", "gone"), "zset"),
     **dict.fromkeys(("queues", "out"), "set"),
-    **dict.fromkeys(SORTS, "list"),
+    **dict.fromkeys((*map(str, SORTS),), "list"),
 }
 _SIZES: Final = {"string": "STRLEN", "hash": "HLEN", "list": "LLEN", "set": "SCARD", "zset": "ZCARD"}
 """The commands that fail on a key of another type; TYPE needs a permission of its own."""
