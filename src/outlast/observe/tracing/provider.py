@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from random import Random
 from typing import Final
 
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
@@ -42,15 +43,20 @@ def provider_with(processor: SpanProcessor, app_name: str) -> TracerProvider:
 
 
 class _Ids(IdGenerator):
-    """Ids from the system: the module `random`, which a job may seed, would make the same ones in two processes."""
+    """Ids from a generator of their own: a job may seed that of the module `random`, and then two processes would make
+    the same ones.
+    """
+
+    def __init__(self) -> None:
+        self._bits = Random(int.from_bytes(os.urandom(32))).getrandbits  # noqa: S311 - ids are no secrets
 
     def generate_span_id(self) -> int:
         """Return a number that is not 0."""
-        return int.from_bytes(os.urandom(8)) or 1
+        return self._bits(64) or 1
 
     def generate_trace_id(self) -> int:
         """Return a number that is not 0."""
-        return int.from_bytes(os.urandom(16)) or 1
+        return self._bits(128) or 1
 
 
 def _number(environ: Mapping[str, str], name: str, default: int) -> int:
