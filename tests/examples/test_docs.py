@@ -33,7 +33,20 @@ def test_every_python_block_runs(page: Path, tmp_path: Path) -> None:
 def test_every_fence_is_one_that_is_known(page: Path) -> None:
     fences = re.findall(r"^```(\S+.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     kinds = {fence.split(" ")[0] for fence in fences}
-    assert kinds <= {"python", "console", "text", "json", "toml", "yaml", "sql", "http", "js", "ini", "logql", "mermaid"}, kinds
+    assert kinds <= {
+        "python",
+        "console",
+        "text",
+        "json",
+        "toml",
+        "yaml",
+        "sql",
+        "http",
+        "js",
+        "ini",
+        "logql",
+        "mermaid",
+    }, kinds
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
