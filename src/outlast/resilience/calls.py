@@ -19,6 +19,7 @@ from outlast.core.errors import BulkheadFull, DeadlinePassed, GuardTimeout
 from outlast.core.guards.answers import Admission, CallOutcome
 from outlast.core.guards.classify import outcome_of_error, outcome_of_value
 from outlast.core.guards.retrying import Allowance, may_be_repeated
+from outlast.meters import meters
 from outlast.resilience.attempts import Attempts, discard, discard_blocking
 from outlast.resilience.blocking import BlockingCall
 from outlast.resilience.deadlines import bounded, moment
@@ -56,6 +57,7 @@ class Calls:
         self.clock: Final = clock
         self.allowance: Final = None if settings.budget is None else Allowance(settings.budget)
         self.counts: Final = GuardCounts(settings.name)
+        self._success = self.counts.success
         self.answers: Final = None if settings.fallback is None else Answers(settings.name, settings.fallback)
         self._settings = settings
         self._rng = rng
@@ -288,10 +290,13 @@ class Calls:
         except BaseException:  # the classifier is user code
             outcome = "neutral"
         lane.leave(admission, outcome, self.clock(), permit=permit)
-        self.counts.ended[outcome].add()
-        if self.allowance is not None and outcome == "success":
-            with self._lock:
-                self.allowance.succeeded()
+        if outcome == "success":
+            meters.numbers[self._success.at] += 1.0  # as `CountSeries.add`, whose call would take 3% of a guarded call
+            if self.allowance is not None:
+                with self._lock:
+                    self.allowance.succeeded()
+        else:
+            self.counts.ended[outcome].add()
 
     def failed(
         self,

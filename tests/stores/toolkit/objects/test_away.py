@@ -159,6 +159,35 @@ except StoreUnavailable:
 """
 
 
+async def test_calls_are_counted_by_how_they_ended(server: S3Server) -> None:
+    link = link_to(server.url("counted"), 1.0)
+    objects = Objects(lambda: link)
+    await until(lambda: works(objects), "the server answers")
+    calls, degraded = Counted("outlast_object_calls_total"), Counted("outlast_toolkit_degraded_total")
+    await objects.put("b", b"x")
+    assert [part async for part in objects.stream("b")] == [b"x"]
+    assert not await objects.exists("none")
+    with pytest.raises(ObjectNotFound):
+        await objects.get("none")
+    await objects.delete("b")
+    assert calls.added == {"put,ok": 1, "get,ok": 1, "exists,ok": 1, "get,failed": 1, "delete,ok": 1}
+    assert degraded.added == {}
+    assert server.process is not None
+    await stand_still(server.process.pid)
+    try:
+        for _ in range(3):
+            with pytest.raises(ToolkitAway):
+                await objects.get("a")
+        with pytest.raises(ToolkitAway):
+            async for _ in objects.stream("a"):
+                pass
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    assert calls.added["get,away"] == 4
+    assert degraded.added == {"objects,raised": 4}
+    await until(lambda: works(objects), "the server is used again")
+
+
 async def test_a_server_that_is_killed_in_a_stream_ends_it(server: S3Server) -> None:
     """The last test of the server: it does not come back."""
     link = link_to(server.url("killed"), 20.0)
@@ -193,32 +222,3 @@ if os.fork() == 0:
 os.wait()
 print(asyncio.run(objects.exists("a")))
 """
-
-
-async def test_calls_are_counted_by_how_they_ended(server: S3Server) -> None:
-    link = link_to(server.url("counted"), 1.0)
-    objects = Objects(lambda: link)
-    await until(lambda: works(objects), "the server answers")
-    calls, degraded = Counted("outlast_object_calls_total"), Counted("outlast_toolkit_degraded_total")
-    await objects.put("b", b"x")
-    assert [part async for part in objects.stream("b")] == [b"x"]
-    assert not await objects.exists("none")
-    with pytest.raises(ObjectNotFound):
-        await objects.get("none")
-    await objects.delete("b")
-    assert calls.added == {"put,ok": 1, "get,ok": 1, "exists,ok": 1, "get,failed": 1, "delete,ok": 1}
-    assert degraded.added == {}
-    assert server.process is not None
-    await stand_still(server.process.pid)
-    try:
-        for _ in range(3):
-            with pytest.raises(ToolkitAway):
-                await objects.get("a")
-        with pytest.raises(ToolkitAway):
-            async for _ in objects.stream("a"):
-                pass
-    finally:
-        os.kill(server.process.pid, signal.SIGCONT)
-    assert calls.added["get,away"] == 4
-    assert degraded.added == {"objects,raised": 4}
-    await until(lambda: works(objects), "the server is used again")
