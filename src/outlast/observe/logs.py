@@ -26,7 +26,6 @@ __all__ = [
     "LogField",
     "ids_of",
     "log_as_asked",
-    "log_events_as_asked",
     "log_form",
     "masked",
     "set_log_form",
@@ -250,12 +249,3 @@ def log_as_asked() -> None:
     from outlast.worker.plain_log import log_plainly
 
     log_plainly(JsonLines() if log_form() == "json" else None)
-
-
-def log_events_as_asked(app: object) -> None:
-    """Log the events of an app too, where the form is json."""
-    from outlast.declare.hooks import EventsMixin
-    from outlast.observe.log_events import log_events
-
-    if log_form() == "json" and isinstance(app, EventsMixin):
-        log_events(app)
