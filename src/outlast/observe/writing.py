@@ -19,7 +19,7 @@ from outlast.observe.rules import RULES, rules_text
 
 __all__ = ["Written", "shipped", "texts", "write"]
 
-_FOLDER: Final = "tools"
+_FOLDER: Final = "files"
 _DASHBOARDS: Final = "grafana/"
 _NOTES: Final = ".outlast-observe"
 """A file beside the written ones: their digests, by which a changed one is known."""

@@ -30,23 +30,21 @@ def quick_rules(folder: Path) -> Path:
     return file
 
 
-@pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrometheusServer]:
-    """A server with the shipped rules."""
-    folder = tmp_path_factory.mktemp("prometheus")
-    server = PrometheusServer(folder, rules=[quick_rules(folder)])
-    server.start()
-    yield server
-    server.stop()
+@pytest.fixture
+def worker() -> Iterator[Exposition]:
+    """What is scraped."""
+    with exposed(Exposition()) as shown:
+        yield shown
 
 
 @pytest.fixture
-def worker(prometheus: PrometheusServer) -> Iterator[Exposition]:
-    """What the server scrapes."""
-    with exposed(Exposition()) as shown:
-        prometheus.scrape(shown.address)
-        yield shown
-        prometheus.scrape()
+def prometheus(worker: Exposition, tmp_path: Path) -> Iterator[PrometheusServer]:
+    """A server with the shipped rules that scrapes the worker."""
+    server = PrometheusServer(tmp_path, rules=[quick_rules(tmp_path)])
+    server.scrape(worker.address)
+    server.start()
+    yield server
+    server.stop()
 
 
 def fires(prometheus: PrometheusServer) -> list[str]:
@@ -101,18 +99,18 @@ async def test_each_dead_letter_fires_also_after_a_restart(prometheus: Prometheu
 
 async def test_one_kill_fires_one_alert(prometheus: PrometheusServer, worker: Exposition) -> None:
     await until(lambda: prometheus.numbers(KILLED) == [0], "no kill")
-    assert "OutlastWorkerDied" not in fires(prometheus)
+    assert fires(prometheus) == []
     worker.values[KILLED] = 1
-    await until(lambda: "OutlastWorkerDied" in fires(prometheus), "an alert")
-    died = [each["labels"] for each in prometheus.alerts() if each["labels"]["alertname"] == "OutlastWorkerDied"]
-    assert [each["how"] for each in died] == ["killed"]
+    await until(lambda: fires(prometheus), "an alert")
+    assert [(each["labels"]["alertname"], each["labels"]["how"]) for each in prometheus.alerts()] == [
+        ("OutlastWorkerDied", "killed")
+    ]
 
 
 async def test_a_worker_that_is_gone_leaves_no_figures(prometheus: PrometheusServer) -> None:
     """Its series end with the scrape that fails: no gauge goes on showing the last value."""
-    with exposed(Exposition()) as shown:
-        shown.values['outlast_queue_depth{app="shop",queue="mail"}'] = 7
-        prometheus.scrape(shown.address)
+    with exposed(Exposition()) as other:
+        other.values['outlast_queue_depth{app="shop",queue="mail"}'] = 7
+        prometheus.scrape(other.address)
         await until(lambda: prometheus.numbers("max(outlast_queue_depth)") == [7], "its figures")
     await until(lambda: prometheus.query("outlast_queue_depth") == [], "their end")
-    prometheus.scrape()

@@ -29,6 +29,7 @@ class PrometheusServer:
             free.bind(("127.0.0.1", 0))
             self.port: int = free.getsockname()[1]
         self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self._rules = [str(path) for path in rules]
         self._scrape = scrape
         self.process: subprocess.Popen[bytes] | None = None
@@ -47,7 +48,6 @@ class PrometheusServer:
 
     def start(self) -> None:
         """Start it, again after a stop, and wait until it answers."""
-        self._folder.mkdir(parents=True, exist_ok=True)
         config = {
             "global": {"scrape_interval": self._scrape, "scrape_timeout": self._scrape, "evaluation_interval": "250ms"},
             "rule_files": self._rules,

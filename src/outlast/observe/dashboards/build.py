@@ -118,6 +118,6 @@ def _thresholds(bad: float | None) -> dashboard.ThresholdsConfig:
 
 if __name__ == "__main__":
     for name, text in made().items():
-        file = Path(__file__).parents[1] / "tools" / name
+        file = Path(__file__).parents[1] / "files" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")

@@ -36,6 +36,11 @@ DEPENDENCY: Final = Dashboard(
                     PromQuery(f"sum by (guard) (outlast_guard_permits_in_use{{{GUARD}}})", "{{guard}}: in use"),
                 ),
                 lines(
+                    "Waiting calls",
+                    "For a permit.",
+                    PromQuery(f"sum by (guard) (outlast_guard_waiting_calls{{{GUARD}}})", "{{guard}}"),
+                ),
+                lines(
                     "Retries",
                     "Of calls.",
                     PromQuery(rate("outlast_guard_retries_total", "guard", GUARD), "{{guard}}"),
@@ -78,6 +83,12 @@ DEPENDENCY: Final = Dashboard(
                     unit="s",
                 ),
                 lines(
+                    "New connections",
+                    "In place of lost ones, by server.",
+                    PromQuery(rate("outlast_reconnects_total", "server"), "{{server}}"),
+                    unit="ops",
+                ),
+                lines(
                     "Lapsed leases",
                     "Workers that were told that others have their jobs.",
                     PromQuery(rate("outlast_lapsed_leases_total", "app", APP), "{{app}}"),
@@ -112,6 +123,24 @@ DEPENDENCY: Final = Dashboard(
                     PromQuery(
                         rate("outlast_session_operations_total", "operation, result"), "{{operation}} {{result}}"
                     ),
+                    unit="ops",
+                ),
+                areas(
+                    "Idempotency keys",
+                    "By result.",
+                    PromQuery(rate("outlast_idempotency_keys_total", "result"), "{{result}}"),
+                    unit="ops",
+                ),
+                areas(
+                    "Boards",
+                    "By operation and result.",
+                    PromQuery(rate("outlast_board_calls_total", "operation, result"), "{{operation}} {{result}}"),
+                    unit="ops",
+                ),
+                areas(
+                    "Objects",
+                    "By operation and result.",
+                    PromQuery(rate("outlast_object_calls_total", "operation, result"), "{{operation}} {{result}}"),
                     unit="ops",
                 ),
                 areas(

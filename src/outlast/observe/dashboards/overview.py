@@ -150,6 +150,12 @@ OVERVIEW: Final = Dashboard(
                     unit="bytes",
                 ),
                 areas(
+                    "Ticks of schedules",
+                    "By result.",
+                    PromQuery(rate("outlast_schedule_ticks_total", "result", APP), "{{result}}"),
+                    unit="ops",
+                ),
+                areas(
                     "Cost",
                     "CPU cores by tenant, the 20 highest.",
                     PromQuery(
@@ -178,6 +184,12 @@ OVERVIEW: Final = Dashboard(
                     "Enqueued",
                     "By queue.",
                     PromQuery(rate("outlast_enqueued_total", "app, queue", APP), BY_QUEUE),
+                    unit="ops",
+                ),
+                areas(
+                    "Spooled",
+                    "Jobs that went to a local file while the store was away.",
+                    PromQuery(rate("outlast_spooled_total", "app, queue", APP), BY_QUEUE),
                     unit="ops",
                 ),
                 areas(
