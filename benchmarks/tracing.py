@@ -1,7 +1,8 @@
 """What tracing costs: `python -m benchmarks.tracing`. Enqueues and a drain on SQLite, with and without, in turns.
 
 off: turned off. auto: not traced, with OpenTelemetry's API imported, as FastAPI does. on: traced, to a collector in a
-process of its own that drops what it gets; the time to send is in the drain, which ends with the worker.
+process of its own that drops what it gets; the time to send is in the drain, which ends with the worker. one in 100: so
+many traces are sampled.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["main"]
 
 ROUNDS = 5
 SINGLES, BATCH = 2_000, 20_000
-MODES = ("off", "auto", "on")
+MODES = ("off", "auto", "on", "one in 100")
 Figures = dict[str, float]
 
 
@@ -33,9 +34,9 @@ def main() -> None:
         for _ in range(ROUNDS):
             for mode in MODES:
                 found[mode].append(measured(mode, port))
-    print(f"{'':34}" + "".join(f"{mode:>10}" for mode in MODES))
+    print(f"{'':34}" + "".join(f"{mode:>12}" for mode in MODES))
     for name in found["off"][0]:
-        print(f"{name:34}" + "".join(f"{median(each[name] for each in found[mode]):>10.1f}" for mode in MODES))
+        print(f"{name:34}" + "".join(f"{median(each[name] for each in found[mode]):>12.1f}" for mode in MODES))
 
 
 def measured(mode: str, port: int) -> Figures:
@@ -44,8 +45,10 @@ def measured(mode: str, port: int) -> Figures:
         env = {**os.environ, "OUTLAST_URL": f"sqlite:{folder}/jobs.db", "OUTLAST_TRACES": "off"}
         if mode != "off":
             env["OUTLAST_TRACES"] = "auto"
-        if mode == "on":
-            env |= {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
+        if mode in ("on", "one in 100"):
+            env["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{port}"
+        if mode == "one in 100":
+            env |= {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.tracing", mode], env=env, check=True, stdout=subprocess.PIPE
         )

@@ -139,6 +139,7 @@ def test_recycling_and_measuring_by_variable(tmp_path: Path) -> None:
     ("name", "text", "given", "words"),
     [
         ("MEASURE", "maybe", "yes", "give"),
+        ("TRACES", "sometimes", True, "give 'auto', 'on' or 'off'"),
         ("RECYCLE_JOBS", "-1", -1, "give a whole number, 1 or more, or 0 for never"),
         ("RECYCLE_MEMORY", "1GB", 1.5, "give a whole number, 1 or more, or 0 for never"),
         ("RECYCLE_AGE", "never", -1, "RECYCLE_AGE|recycle_age"),

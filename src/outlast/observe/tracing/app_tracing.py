@@ -117,6 +117,8 @@ class AppTracing:
         self._tracer: OtelTracer | None = None
         self._send: Callable[[Raw], None] | None = None
         self._relaying: TracerProvider | None = None
+        self._broken: TracerProvider | None = None
+        """One that makes no tracer: it is not asked again."""
 
     def tracer(self) -> OtelTracer | None:
         """Return the tracer of this process, None while nothing here is traced. Cheap: it is asked at each job."""
@@ -129,7 +131,18 @@ class AppTracing:
                 return None
             provider = own.provider
         if self._tracer is None or self._tracer.provider is not provider:
+            return self._of(provider)
+        return self._tracer
+
+    def _of(self, provider: TracerProvider) -> OtelTracer | None:
+        if provider is self._broken:
+            return None
+        try:
             self._tracer = _made(provider)
+        except Exception as error:
+            self._broken = provider
+            _logger.error("nothing is traced: %s: %s", type(error).__name__, error)  # noqa: TRY400
+            return None
         return self._tracer
 
     def own_process(self) -> None:
@@ -143,14 +156,21 @@ class AppTracing:
 
     def in_child(self, message: Message, carried: Mapping[str, str]) -> RunSpan | None:
         """Return the run of a child process, whose span is in its worker. carried: of that span."""
+        try:
+            self._begin_to_relay()
+        except Exception as error:
+            self._send = None
+            _logger.error("the spans of child processes are lost: %s: %s", type(error).__name__, error)  # noqa: TRY400
+        tracer = self.tracer()
+        return None if tracer is None else tracer.child_run(message, carried)
+
+    def _begin_to_relay(self) -> None:
         if self._send is not None and self._relaying is None and _global_provider() is None:
             from outlast.observe.tracing.provider import provider_with
             from outlast.observe.tracing.relayed import RelayProcessor
 
             self._relaying = provider_with(RelayProcessor(self._send), self._app_name)
             _set_global(self._relaying)
-        tracer = self.tracer()
-        return None if tracer is None else tracer.child_run(message, carried)
 
     def take(self, span: Raw) -> None:
         """Take a span of a child process, to where those of this process go."""

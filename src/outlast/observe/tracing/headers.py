@@ -18,7 +18,9 @@ __all__ = ["with_context", "with_event_context"]
 
 def with_context(message: Message, context: Mapping[str, str]) -> Message:
     """Return the message with these headers too; without them when it would have too many to be accepted."""
-    return structs.replace(message, headers=_joined(message.headers or {}, context, HEADERS_LIMIT))
+    if message.headers is None:
+        return structs.replace(message, headers=context)
+    return structs.replace(message, headers=_joined(message.headers, context, HEADERS_LIMIT))
 
 
 def with_event_context(event: ExchangeEvent, context: Mapping[str, str]) -> ExchangeEvent:

@@ -6,6 +6,7 @@ thread and no connection of its own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -65,10 +66,14 @@ class RelayProcessor(SpanProcessor):
 
     def __init__(self, send: Callable[[Raw], None]) -> None:
         self._send = send
+        self._pid = os.getpid()
 
     def on_end(self, span: ReadableSpan) -> None:
         """Send a span."""
         if span.context is None or not span.context.trace_flags.sampled:
+            return
+        if os.getpid() != self._pid:  # a fork that a handler has made: two processes must not write into one socket
+            DROPPED["unrelayed"].add()
             return
         try:
             self._send(Raw(_encode(_plain(span))))

@@ -167,6 +167,35 @@ def test_an_exporter_that_is_not_supported_is_named(name: str, value: str) -> No
     made.shutdown()
 
 
+def test_a_provider_that_makes_no_tracer_costs_no_job_and_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class MakesNone(TracerProvider):
+        def get_tracer(self, *_: Any, **__: Any) -> Any:
+            raise LookupError("broken")
+
+    set_global(monkeypatch, MakesNone(shutdown_on_exit=False))
+    tracing = AppTracing("shop", exports=True)
+    assert tracing.tracer() is tracing.tracer() is None
+    assert [each.getMessage() for each in caplog.records] == ["nothing is traced: LookupError: broken"]
+
+
+def test_a_child_that_cannot_relay_runs_its_jobs(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(_: object) -> None:
+        raise LookupError("broken")
+
+    monkeypatch.setattr(app_tracing, "_set_global", fails)
+    tracing = AppTracing("shop", exports=False)
+    tracing.relay(lambda span: None)
+    for _ in range(2):
+        tracing.in_child(message("q.1", 0.0), {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+    assert [each.getMessage() for each in caplog.records] == [
+        "the spans of child processes are lost: LookupError: broken"
+    ]
+
+
 class Broken(TracerProvider):
     """Whose sampler, say, raises."""
 

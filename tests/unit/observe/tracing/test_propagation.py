@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from msgspec import Raw
-from opentelemetry.trace import SpanContext, TraceFlags, TraceState
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanContext, TraceFlags, TraceState, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from outlast.core.bounds import HEADERS_LIMIT
 from outlast.core.codec import check
@@ -75,6 +77,13 @@ def test_a_parent_that_cannot_be_read_is_none(parent: str) -> None:
 def test_no_headers_have_no_origin() -> None:
     assert origin_of(None) is origin_of({}) is origin_of({"tracestate": "outlast=1"}) is None
     assert not has_context(None)
+
+
+@given(some.from_regex(r"[0f][0f]-[0a-f]{32}-[0a-f]{16}-0[0-3]\n?", fullmatch=True))
+def test_the_short_way_reads_what_the_standard_does(parent: str) -> None:
+    found = get_current_span(TraceContextTextMapPropagator().extract({"traceparent": parent}, Context()))
+    context, origin = found.get_span_context(), origin_of({"traceparent": parent})
+    assert (origin and origin.context) == (context if context.is_valid else None)
 
 
 @given(some.text(), some.text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -80,6 +81,16 @@ def test_what_has_no_json_form_is_counted_and_hurts_nobody() -> None:
     tracer.start_span("a", attributes={"value": "\ud800"}).end()
     tracer.start_span("b").end()
     assert len(sent) == 1
+    assert counts()["unrelayed"] - before["unrelayed"] == 1
+
+
+def test_a_fork_of_the_child_writes_nothing_into_its_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = counts()
+    sent: list[Raw] = []
+    tracer = provider_with(RelayProcessor(sent.append), "app").get_tracer("scope")
+    monkeypatch.setattr(os, "getpid", lambda: 0)
+    tracer.start_span("a").end()
+    assert sent == []
     assert counts()["unrelayed"] - before["unrelayed"] == 1
 
 
