@@ -145,8 +145,8 @@ def _queue(each: QueueReport, since: float) -> str:
     elif now.depth and not now.consumers:
         told.append("no worker")
     elif now.depth:
-        forecast = now.forecast.told()
-        told.append(f"empty {forecast}" if forecast.startswith("in") else forecast)
+        when, _, why = now.forecast.told().partition(": ")
+        told.append({"unknown": why, "never": f"never empty: {why}"}.get(when, f"empty {when}"))
     if each.most_depth > now.depth:
         told.append(f"up to {each.most_depth:,} at {_minute(each.most_depth_at, since)}")
     if each.oldest >= 1:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 from outlast.core.decide import Outcome
-from outlast.core.settlement import Release, Settlement
+from outlast.core.settlement import Finish, Release, Settlement
 from outlast.worker.budget import Budget
 from outlast.worker.carrier import Carrier
 from outlast.worker.probing import end_passes
@@ -62,8 +62,8 @@ class RunFinisher:
             self._budget.loads.put_off(run.delivery.message.queue)
         if run.passes is not None:
             end_passes(run.passes.values(), settlement)
-        if self._budget.costs is not None:
-            self._budget.costs.ended(run, settlement)
+        if type(settlement) is Finish and settlement.result is not None and self._budget.costs is not None:
+            self._budget.costs.ended(run, settlement.result)
         self._budget.end(run)
         self._settle(run, settlement)
 
