@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 from outlast.cli.common_options import CommonOptions, command
 from outlast.cli.cost import day_text
 from outlast.cli.output import show
-from outlast.cli.store_access import find_store, on_store
+from outlast.cli.store_access import declared_queues, find_store, on_store
 from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.history import DAY, Entry, day_of
@@ -51,7 +51,8 @@ def report(
         raise ConfigurationError(f"--since {since}: give 1m to 30d")
     access = find_store(options)
     now, prices = time(), Prices.of(access.settings.prices)
-    found = on_store(access, lambda store: read(store, since=now - span, until=now, prices=prices))
+    declared = declared_queues(access)
+    found = on_store(access, lambda store: read(store, since=now - span, until=now, prices=prices, declared=declared))
     if options.json:
         show.json(_document(found, prices))
         return
