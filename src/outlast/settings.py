@@ -59,9 +59,10 @@ _KUBERNETES: Final = re.compile(r"(^|_)(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\
 """What Kubernetes sets in each container for a service whose name begins with "outlast"."""
 _UNKNOWN: Final = "no setting has this name"
 _REPLACED: Final = "the code passes Settings(...) to the app, which replaces the variables"
-_SWITCH_WORDS: Final = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
-    ("0", "false", "no", "off"), False
-)
+_SWITCH_WORDS: Final = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
 """Values of a switch in a variable."""
 
 
