@@ -25,8 +25,15 @@ class Overview(Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...] = ()
 
 
-async def overview(store: Store, queues: Sequence[str] = (), *, entries: int = 5) -> Overview:
-    """Read the state of these queues, of all when empty; raise StoreError, ConfigurationError."""
+async def overview(
+    store: Store, queues: Sequence[str] = (), *, declared: Sequence[str] = (), entries: int = 5
+) -> Overview:
+    """Read the state of these queues, of all when empty; raise StoreError, ConfigurationError.
+
+    declared: the queues of the app, for a transport, which does not list its own.
+    """
+    if not queues and not store.keeps_records():
+        queues = declared
     stats = await store.broker.stats(queues)
     return Overview(
         queues=stats,

@@ -74,9 +74,12 @@ class Report(Struct, frozen=True, kw_only=True):
     entries: tuple[Entry, ...] = ()
 
 
-async def report(store: Store, *, since: float, until: float, prices: Prices) -> Report:
-    """Read the report of the time from `since` to `until`, which is now. Raise StoreError, ConfigurationError."""
-    seen = await overview(store, entries=0)
+async def report(store: Store, *, since: float, until: float, prices: Prices, declared: Sequence[str] = ()) -> Report:
+    """Read the report of the time from `since` to `until`, which is now. Raise StoreError, ConfigurationError.
+
+    declared: as of `overview`.
+    """
+    seen = await overview(store, declared=declared, entries=0)
     records, complete = await _dead(store)
     samples, costs, entries = seen.samples, [], []
     if store.keeps_history():

@@ -14,7 +14,7 @@ from msgspec.structs import asdict
 from outlast.cli.common_options import CommonOptions, command
 from outlast.cli.cost import day_text
 from outlast.cli.output import show
-from outlast.cli.store_access import find_store, on_store
+from outlast.cli.store_access import declared_queues, find_store, on_store
 from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError
 from outlast.core.history import DAY, Entry, day_of
@@ -51,7 +51,8 @@ def report(
         raise ConfigurationError(f"--since {since}: give 1m to 30d")
     access = find_store(options)
     now, prices = time(), Prices.of(access.settings.prices)
-    found = on_store(access, lambda store: read(store, since=now - span, until=now, prices=prices))
+    declared = declared_queues(access)
+    found = on_store(access, lambda store: read(store, since=now - span, until=now, prices=prices, declared=declared))
     if options.json:
         show.json(_document(found, prices))
         return
@@ -145,8 +146,8 @@ def _queue(each: QueueReport, since: float) -> str:
     elif now.depth and not now.consumers:
         told.append("no worker")
     elif now.depth:
-        forecast = now.forecast.told()
-        told.append(f"empty {forecast}" if forecast.startswith("in") else forecast)
+        when, _, why = now.forecast.told().partition(": ")
+        told.append({"unknown": why, "never": f"never empty: {why}"}.get(when, f"empty {when}"))
     if each.most_depth > now.depth:
         told.append(f"up to {each.most_depth:,} at {_minute(each.most_depth_at, since)}")
     if each.oldest >= 1:

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from outlast.core.topology import Topology
     from outlast.settings import Settings
 
-__all__ = ["declared_topology", "find_job", "find_store", "on_store", "remark_on_bridge", "stop_on_interrupt"]
+__all__ = [
+    "declared_queues",
+    "declared_topology",
+    "find_job",
+    "find_store",
+    "on_store",
+    "remark_on_bridge",
+    "stop_on_interrupt",
+]
 
 T = TypeVar("T")
 
@@ -73,6 +81,11 @@ def declared_topology(access: StoreAccess) -> Topology:
     from outlast.core.topology import Topology
 
     return Topology() if access.app is None else access.app.registry.topology()
+
+
+def declared_queues(access: StoreAccess) -> list[str]:
+    """Return the queues of the app of --app, none without one."""
+    return [] if access.app is None else sorted(access.app.registry.queues)
 
 
 def on_store(access: StoreAccess, call: Callable[[Store], Awaitable[T]], *, bridged: bool = False) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from time import time
 from typing import TYPE_CHECKING, Annotated, Final
@@ -17,7 +17,7 @@ from outlast.cli.common_options import CommonOptions, command
 from outlast.cli.output import show
 from outlast.cli.output.top_view import HEADS, Frame, cells, remark, view
 from outlast.cli.report import entry_text
-from outlast.cli.store_access import find_store, on_store, stop_on_interrupt
+from outlast.cli.store_access import declared_queues, find_store, on_store, stop_on_interrupt
 from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError, StoreError
 from outlast.core.text import clean, when
@@ -55,11 +55,15 @@ def top(
     pause = seconds(float(every) if every.replace(".", "", 1).isdecimal() else every, "--every")
     if not _SOONEST <= pause <= _LATEST:
         raise ConfigurationError(f"--every {every}: give {_SOONEST:g}s to 1h")
-    access, queues = find_store(options), names or []
+    access = find_store(options)
+
+    def read(store: Store) -> Awaitable[Overview]:
+        return overview(store, names or [], declared=declared_queues(access))
+
     if options.json or once or not show.on_terminal():
-        _print(on_store(access, lambda store: overview(store, queues)), access, json=options.json)
+        _print(on_store(access, read), access, json=options.json)
     else:
-        on_store(access, lambda store: _follow(store, access, queues, pause))
+        on_store(access, lambda store: _follow(lambda: read(store), access, pause))
 
 
 def _print(found: Overview, access: StoreAccess, *, json: bool) -> None:
@@ -82,16 +86,14 @@ def _print(found: Overview, access: StoreAccess, *, json: bool) -> None:
         show.say(f"{when(each.at, time())}  {entry_text(each)}")
 
 
-async def _follow(store: Store, access: StoreAccess, queues: list[str], every: float) -> None:
+async def _follow(read: Callable[[], Awaitable[Overview]], access: StoreAccess, every: float) -> None:
     """Draw until q or Ctrl-C; a store that is away leaves the last picture, with a line that says so."""
     from rich.console import Console
     from rich.live import Live
 
-    from outlast.admin.overview import overview
-
     console = Console(highlight=False)
     bars = (console.encoding or "").lower().startswith("utf")
-    frame = Frame(await overview(store, queues), at=time(), shown=access.shown, every=every)
+    frame = Frame(await read(), at=time(), shown=access.shown, every=every)
     with stop_on_interrupt() as stop, _key_ends(stop), Live(console=console, screen=True, auto_refresh=False) as live:
         while not stop.is_set():
             live.update(view(frame, height=console.height, width=console.width, bars=bars), refresh=True)
@@ -100,7 +102,7 @@ async def _follow(store: Store, access: StoreAccess, queues: list[str], every: f
             except TimeoutError:
                 try:
                     async with asyncio.timeout(_PATIENCE):
-                        frame = Frame(await overview(store, queues), at=time(), shown=access.shown, every=every)
+                        frame = Frame(await read(), at=time(), shown=access.shown, every=every)
                 except (StoreError, TimeoutError) as error:
                     frame.error = str(error) or "no answer"
 

@@ -58,7 +58,7 @@ class ProcessReadings:
         return readings
 
 
-class _Sums:
+class _OneSum:
     """The sums of one series over processes that have ended, by the edges of the newest process that has it."""
 
     __slots__ = ("edges", "labels", "newest", "values")
@@ -85,7 +85,7 @@ class _Sums:
 
     def __init__(self) -> None:
         self._metrics: dict[str, tuple[int, Metric]] = {}
-        self._of: dict[str, dict[tuple[str, ...], _Sums]] = {}
+        self._of: dict[str, dict[tuple[str, ...], _OneSum]] = {}
 
     def keep(self, number: int, readings: list[Reading]) -> None:
         """Add what the process with this number has counted, which has ended."""
@@ -96,7 +96,7 @@ class _Sums:
     def with_living(self, living: list[tuple[int, list[Reading]]]) -> list[Reading]:
         """Return all sums with what living processes, by their numbers, have counted so far, and their gauges."""
         learned = self._learned(living)  # the edges of all first
-        sums: dict[_Sums, tuple[float, ...]] = {}
+        sums: dict[_OneSum, tuple[float, ...]] = {}
         gauges: dict[str, dict[tuple[str, ...], float]] = {}
         for each, found in learned:
             if found is not None:
@@ -112,12 +112,12 @@ class _Sums:
             result += [Reading(metric, labels, (value,)) for labels, value in gauges.get(name, {}).items()]
         return result
 
-    def _learned(self, processes: list[tuple[int, list[Reading]]]) -> list[tuple[Reading, _Sums | None]]:
+    def _learned(self, processes: list[tuple[int, list[Reading]]]) -> list[tuple[Reading, _OneSum | None]]:
         """Return each reading that is one of its metric's, with its sum; None for a gauge."""
         for number, readings in processes:
             for each in readings:
                 self._learn_metric(each.metric, number)
-        found: list[tuple[Reading, _Sums | None]] = []
+        found: list[tuple[Reading, _OneSum | None]] = []
         for number, readings in processes:
             for each in readings:
                 metric = self._metrics[each.metric.name][1]
@@ -138,18 +138,18 @@ class _Sums:
         if known is not None and (known[1].kind, known[1].labels) != (metric.kind, metric.labels):
             self._of.pop(metric.name, None)
 
-    def _sum_of(self, reading: Reading, number: int) -> _Sums:
+    def _sum_of(self, reading: Reading, number: int) -> _OneSum:
         sums = self._of.setdefault(reading.metric.name, {})
         labels = _bounded(reading, sums)
         found = sums.get(labels)
         if found is None:
-            found = sums[labels] = _Sums(reading, labels, number)
+            found = sums[labels] = _OneSum(reading, labels, number)
         else:
             found.learn(reading, number)
         return found
 
 
-def _bounded(reading: Reading, known: dict[tuple[str, ...], _Sums] | dict[tuple[str, ...], float]) -> tuple[str, ...]:
+def _bounded(reading: Reading, known: dict[tuple[str, ...], _OneSum] | dict[tuple[str, ...], float]) -> tuple[str, ...]:
     """Return the labels under which a reading counts: all `other` when there are too many series already."""
     if reading.labels in known or len(known) < reading.metric.most:
         return reading.labels

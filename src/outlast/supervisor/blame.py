@@ -83,12 +83,8 @@ async def tell_requeued(ended: ProcessExit, clock: Clock) -> None:
 
 def died_in_words(ended: ProcessExit) -> str:
     """Return which worker has died, and of what."""
-    why = {
-        "": how_ended(ended.code),
-        "overdue": "killed: a job ran past its hard deadline",
-        "stalled": "killed: it hung",
-    }
-    how = why.get(ended.killed_for, "killed at a stop")
+    killed = {"overdue": "killed: a job ran past its hard deadline", "stalled": "killed: its event loop did not run"}
+    how = killed.get(ended.killed_for) or how_ended(ended.code)
     return f"worker {ended.pid}, {how}, it held {counted(len(ended.jobs), 'job')}"
 
 

@@ -292,7 +292,7 @@ class Supervisor:
         link = self._links.pop(process, self._link)
         if link is not None:
             await release_within(link, ended, self._clock, self._over)
-            if not ended.left:
+            if not ended.left and ended.killed_for != "forced":  # what a stop kills has not died
                 await self._history.mark("worker died", died_in_words(ended))
         elif process.settings is not None and not process.settings.leases:
             await tell_requeued(ended, self._clock)

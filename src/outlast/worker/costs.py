@@ -7,10 +7,11 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Raw
+
 from outlast.core.clock import Clock
 from outlast.core.errors import StoreError, StoreMoved
 from outlast.core.history import OTHER, Cost, day_of
-from outlast.core.settlement import Finish, Settlement
 from outlast.worker.costs_metrics import TenantCounter
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ MOST_TENANTS: Final = 1000
 """Tenants of one day that a process tells apart; the others are added together as `other`."""
 LAST: Final = 1.0
 """Seconds that a worker that stops waits for its last addition."""
+_NONE: Final = object()
+"""The plan of no run."""
 _ADDITION: Final = "the addition of costs"
 
 
@@ -40,25 +43,32 @@ class CostSums:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._sums: dict[tuple[str, str], list[float]] = {}
+        self._last: tuple[object, str | None, list[float]] = (_NONE, None, [])
+        """The plan and the key of the last run, and its sums: most runs are of the same ones."""
         self._tenants: dict[str, None] = {}
         self._day = day_of(clock.time())
 
     def ran(self, run: Run, seconds: float) -> None:
         """Add a run that has left its slot after `seconds`, whatever becomes of its job."""
-        numbers = self._numbers(run)
+        message = run.delivery.message
+        plan, key, numbers = self._last
+        if plan is not run.plan or key != message.key:
+            numbers = self._numbers(run)
+            self._last = (run.plan, message.key, numbers)
         numbers[0] += 1
         numbers[1] += run.cpu
-        numbers[2] += max(0.0, seconds)
-        numbers[3] += len(bytes(run.delivery.message.args))
+        if seconds > 0:
+            numbers[2] += seconds
+        numbers[3] += len(bytes(message.args))
 
-    def ended(self, run: Run, settlement: Settlement) -> None:
+    def ended(self, run: Run, result: Raw) -> None:
         """Add the result of a run that has ended."""
-        if type(settlement) is Finish and settlement.result is not None and run.plan is not None:
-            self._numbers(run)[3] += len(bytes(settlement.result))
+        self._numbers(run)[3] += len(bytes(result))
 
     def take(self) -> list[Cost]:
         """Return the sums, and begin again at 0."""
         sums, self._sums = self._sums, {}
+        self._last = (_NONE, None, [])
         if (day := day_of(self._clock.time())) != self._day:
             self._day = day
             self._tenants.clear()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 from outlast.core.decide import Outcome
-from outlast.core.settlement import Release, Settlement
+from outlast.core.settlement import Finish, Release, Settlement
 from outlast.worker.budget import Budget
 from outlast.worker.carrier import Carrier
 from outlast.worker.probing import end_passes
@@ -64,8 +64,8 @@ class RunFinisher:
             end_passes(run.passes.values(), settlement)
         if run.trace is not None:
             end_trace(run, settlement)
-        if self._budget.costs is not None:
-            self._budget.costs.ended(run, settlement)
+        if type(settlement) is Finish and settlement.result is not None and self._budget.costs is not None:
+            self._budget.costs.ended(run, settlement.result)
         self._budget.end(run)
         self._settle(run, settlement)
 

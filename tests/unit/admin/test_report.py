@@ -143,8 +143,9 @@ async def test_only_so_many_dead_letters_are_read(desk: Desk, monkeypatch: pytes
 
 async def test_a_transport_has_only_its_counts(desk: Desk) -> None:
     await desk.publish("pay.1")
+    await desk.publish("mail.1")
     transport = Store(desk.store, url="amqp:")
-    found = await report(transport, since=0.0, until=desk.clock.time(), prices=Prices())
+    found = await report(transport, since=0.0, until=desk.clock.time(), prices=Prices(), declared=["pay"])
     assert ([each.name for each in found.queues], found.failures, found.costs, found.entries) == (["pay"], (), (), ())
     assert await newest(transport, 5) == ()
     assert (await overview(transport)).samples == {}

@@ -15,8 +15,6 @@ from msgspec import Raw
 from outlast.brokers.memory import MemoryStore
 from outlast.core.errors import StoreMoved, StoreUnavailable, StoreUncertain
 from outlast.core.history import DAY, OTHER, Cost
-from outlast.core.message import Fence
-from outlast.core.settlement import Finish, Release
 from outlast.core.store.store import Store
 from outlast.meters import meters
 from outlast.testing.clock import FakeClock
@@ -84,9 +82,8 @@ def test_runs_are_summed_by_kind_and_tenant(clock: FakeClock) -> None:
     sums.ran(run_of("send", "ann", cpu=0.5), 1.0)
     sums.ran(run_of("send"), -1.0)
     run = run_of("bill", "ann")
-    sums.ended(run, Finish(Fence("q.1", "q", 1), "succeeded", result=Raw(b"[1,2]")))
+    sums.ended(run, Raw(b"[1,2]"))
     sums.ran(run, 1.0)
-    sums.ended(run, Release(Fence("q.1", "q", 1)))
     assert sums.take() == [
         Cost(kind="send", tenant="ann", runs=2, cpu=0.75, wall=3.0, bytes=9),
         Cost(kind="send", tenant="", runs=1, wall=0.0, bytes=2),

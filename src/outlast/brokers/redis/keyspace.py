@@ -231,7 +231,8 @@ class Keyspace:
     async def check_types(self, names: Sequence[str]) -> None:
         """Raise DamagedQueue or StoreCorrupt for a key of a wrong type, which they name. names: where to look first."""
         await self._check_keys(self.root, _ROOT_TYPES, None)
-        await self._check_history(await self._all_names())
+        if not self.queue:  # the history is in no keyspace of one queue
+            await self._check_history(await self._all_names())
         for name in dict.fromkeys((*names, *await self._all_names())):
             stem = self.prefix(name)
             await self._check_keys(stem, _QUEUE_TYPES, name)
