@@ -92,8 +92,10 @@ async def killed(folder: str, kills: int, rng: random.Random) -> bool:
         took.append(time.perf_counter() - began)
         assert counted <= accepted, (counted, accepted)
         await asyncio.sleep(rng.uniform(0, 0.4))
-        if supervisor.pids and counted:
-            os.kill(rng.choice(supervisor.pids), signal.SIGKILL)
+        assert not task.done(), "the supervisor has given up"
+        ready = [each.child.pid for each in supervisor._processes if each.ready]
+        if ready:  # one that dies again and again before it is ready ends its supervisor
+            os.kill(rng.choice(ready), signal.SIGKILL)
             done += 1
 
     async def drained() -> bool:
