@@ -28,7 +28,7 @@ _SIZE: Final = _HEAD + 8 * _NUMBERS + _DIRECTORY
 _USED: Final = struct.Struct("=Q")
 _LENGTH: Final = struct.Struct("=I")
 SINK: Final = MOST_EDGES + 2
-"""The first numbers are those of series for which there is no room, and nobody reads them."""
+"""The first numbers are those of series for which there is no room; they are not read."""
 
 
 class _MetricEntry(Struct, frozen=True, array_like=True, tag="metric"):
@@ -72,7 +72,7 @@ class Memory:
         self._metrics: dict[str, int] = {}
 
     def add_series(self, metric: Metric, labels: tuple[str, ...], edges: tuple[float, ...]) -> int:
-        """Return where the numbers of a new series begin; 0, which is nobody's, when there is no room for it."""
+        """Return where the numbers of a new series begin; 0, where none is, when there is no room for it."""
         at, size = self._next, size_of(metric, edges)
         if at + size > _NUMBERS:
             return 0
