@@ -72,7 +72,7 @@ class Memory:
         self._metrics: dict[str, int] = {}
 
     def add_series(self, metric: Metric, labels: tuple[str, ...], edges: tuple[float, ...]) -> int:
-        """Return where the numbers of a new series begin; 0, which is of none, when there is no room for it."""
+        """Return where the numbers of a new series begin; 0, where none is, when there is no room for it."""
         at, size = self._next, size_of(metric, edges)
         if at + size > _NUMBERS:
             return 0

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from statistics import median
 from typing import Any
 
@@ -92,9 +93,12 @@ async def killed(folder: str, kills: int, rng: random.Random) -> bool:
         took.append(time.perf_counter() - began)
         assert counted <= accepted, (counted, accepted)
         await asyncio.sleep(rng.uniform(0, 0.4))
-        if supervisor.pids and counted:
-            os.kill(rng.choice(supervisor.pids), signal.SIGKILL)
-            done += 1
+        assert not task.done(), "the supervisor has given up"
+        ready = [each.child.pid for each in supervisor._processes if each.ready]
+        if ready:  # one that dies again and again before it is ready ends its supervisor
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(rng.choice(ready), signal.SIGKILL)
+                done += 1
 
     async def drained() -> bool:
         return not (await store.broker.stats(["fast"]))["fast"].depth
