@@ -86,6 +86,8 @@ class PageServer:
         self.pages: Final = pages
         self.address: tuple[str, int] | None = None
         """Where it listens; None while it does not."""
+        self._late: set[str] = set()
+        """Pages that the log has told of, and that have not been made since."""
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def run(self, host: str, port: int) -> None:
@@ -188,9 +190,14 @@ class PageServer:
             return _failed(400, "the query has too many fields")
         try:
             async with asyncio.timeout(_PAGE_TIME):
-                return await page(PageRequest(path, values, headers))
+                reply = await page(PageRequest(path, values, headers))
+            self._late.discard(path)
+            return reply
         except TimeoutError:
-            return _failed(503, f"the page has not been made within {_PAGE_TIME:.0f} s")
+            if path not in self._late:
+                self._late.add(path)
+                _logger.warning("the page %s could not be made within %g s, jobs run all the same", path, _PAGE_TIME)
+            return _failed(503, f"the page has not been made within {_PAGE_TIME:g} s")
         except Exception:  # of whatever kind: a page ends no worker
             _logger.exception("the page %s could not be made", path)
             return _failed(500, "the page could not be made, the log says why")

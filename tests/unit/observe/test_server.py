@@ -110,10 +110,19 @@ async def test_a_page_that_fails_is_told_in_the_log_and_not_to_the_client(caplog
     assert "a secret of the page" in caplog.text
 
 
-async def test_a_page_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_that_hangs_is_given_up_and_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(module, "_PAGE_TIME", 0.05)
-    async with served(hangs=hangs) as server:
-        assert (await get(server, "/hangs"))[0] == b"HTTP/1.1 503"
+    async with served(page=hangs) as server:
+        for _ in range(2):
+            assert (await get(server, "/page"))[0] == b"HTTP/1.1 503"
+        assert caplog.messages == ["the page /page could not be made within 0.05 s, jobs run all the same"]
+        server.pages["/page"] = echo
+        assert (await get(server, "/page"))[0] == b"HTTP/1.1 200"
+        server.pages["/page"] = hangs
+        assert (await get(server, "/page"))[0] == b"HTTP/1.1 503"
+    assert len(caplog.messages) == 2
 
 
 async def test_a_query_with_too_many_fields_is_refused() -> None:

@@ -7,7 +7,7 @@ import contextlib
 import io
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -46,12 +46,13 @@ def test_another_line_is_left_to_the_parser_of_all_commands(words: list[str]) ->
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The only folder in which sockets are."""
-    found = tmp_path / "s"
-    for module in (places, local_socket):
-        monkeypatch.setattr(module, "folders", lambda: (str(found),))
-    return found
+    with TemporaryDirectory(prefix="oh-", dir="/tmp") as short:  # the name of a socket must be short
+        found = Path(short) / "s"
+        for module in (places, local_socket):
+            monkeypatch.setattr(module, "folders", lambda: (str(found),))
+        yield found
 
 
 @pytest.fixture
@@ -173,10 +174,11 @@ async def test_an_answer_that_is_cut_is_no_health(folder: Path) -> None:
 
 
 async def test_a_path_can_be_given_and_is_taken_from_a_dead_one_only(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = tmp_path / "health"
-    left_behind(tmp_path, "health")
+    folder.mkdir(mode=0o700)
+    place = folder / "given"
+    left_behind(folder, "given")
     async with answering(lambda question: HealthAnswer(True, "live", "first"), str(place)) as first:
         assert first == str(place)
         async with answering(lambda question: HealthAnswer(True, "live", "second"), str(place)) as second:
