@@ -118,6 +118,9 @@ uniq = case when uniq_until is not null and ?1 = 13 then uniq end where seq = ?5
 select seq, token, state, queue, holder, priority, body is null, failed, result is null, cancelling, cast(kind as blob)
 from job where id = ?1
 
+-- name: ids_known (JSON [id, ...])
+select json_group_array(value) from json_each(?1) where exists(select 1 from job where id = value)
+
 -- name: uniq_holder (queue, uniq)
 select id, seq, uniq_until, state, cancelling, cast(kind as blob) from job where queue = ?1 and uniq = ?2
 
