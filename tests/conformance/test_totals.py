@@ -12,7 +12,7 @@ from msgspec import structs
 from outlast.core.message import Terminal
 from outlast.core.moving import Adopt, Hold, Moved
 from outlast.core.policy import Retention
-from outlast.core.settlement import Accepted, Finish, Park, Release, Reschedule
+from outlast.core.settlement import Accepted, Exists, Finish, Park, Release, Reschedule
 from outlast.core.store.control import Cancel, Edit, Prune, Purge, Redrive, RunNow
 from outlast.core.store.records import Query
 from outlast.core.store.totals import MOST_KINDS, OTHER, OUTCOMES, Outcome
@@ -310,6 +310,20 @@ async def test_a_late_job_that_a_claim_hands_out_counts_when_its_holder_ends_it(
     assert await desk.finish("q.1", state="expired", reason="expired") == []
     assert await ended(desk) == q(expired=1)
     assert await of_records(desk) == {"expired": 1}
+
+
+async def test_a_publish_of_a_known_id_ends_no_job_that_is_too_late(desk: Desk) -> None:
+    await declare(desk, "send")
+    await desk.run("q.1")
+    await begun(desk, "q.2", unique="l")
+    await desk.publish("q.3", unique=Unique("l", replace=True), expires=5)
+    await desk.publish("q.4", unique="k", expires=5)
+    desk.clock.advance(6)
+    for unique in ("k", "l"):
+        assert await desk.publish("q.1", unique=unique) == [Exists("q.1")]
+    assert await ended(desk) == q(succeeded=1)
+    await desk.publish("q.5", unique="k")
+    assert await ended(desk) == q(succeeded=1, expired=2)
 
 
 async def test_each_job_counts_under_the_name_of_its_kind_in_any_version(desk: Desk) -> None:

@@ -157,8 +157,8 @@ def decide(delivery: Delivery, outcome: Outcome, policy: Policy, now: float, rng
     fence = delivery.fence
     match outcome:
         case Succeeded():
-            kept, kind = outcome.result, delivery.message.kind
-            return Finish(fence, "succeeded", None, kept, None, outcome.then, policy.result_ttl, kind=kind)
+            kept, then, kind = outcome.result, outcome.then, delivery.message.kind
+            return Finish(fence, "succeeded", None, kept, None, then, policy.result_ttl, None, kind)
         case Failed():
             return _failed(delivery, outcome, policy, now, rng)
         case TimedOut():

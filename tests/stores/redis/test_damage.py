@@ -247,7 +247,9 @@ async def test_a_key_of_a_wrong_type_is_named_and_stops_only_its_queue(
             await desk.store.find(Query(queue="q"))
             await desk.claim("q")
             await desk.publish("q.later", delay=1, key="a")
+            await desk.store.totals(["q"])
     assert "r" in await desk.store.stats(["q", "r"])
+    assert (await desk.store.totals())["r", "other", "succeeded"] == 2
     assert len((await desk.store.find(Query())).records) >= 2
     desk.clock.advance(60)
     assert await desk.claim("r") == []
@@ -292,6 +294,37 @@ async def test_a_guard_whose_state_cannot_be_read_begins_again(
         await client.command("SET", f"{key[:-7]}:swaps", "many")
 
     await begins_again(desk, spoil)
+
+
+async def test_jobs_end_where_the_key_of_totals_has_a_wrong_type(
+    desk: Desk, client: RedisClient, tmp_path: Path
+) -> None:
+    key = f"{{{namespace_of(tmp_path)}:q}}:t"
+    await client.command("SET", key, "another program's")
+    await desk.publish("q.1", "q.2", "r.1")
+    assert len(await desk.ids("q", "r")) == 3
+    await desk.finish("q.1", "r.1")
+    assert (await desk.state("q.1"), (await desk.stats()).depth, await desk.state("r.1")) == (
+        "succeeded",
+        1,
+        "succeeded",
+    )
+    await client.command("DEL", key)
+    assert await desk.finish("q.2") == []
+    found = await desk.store.totals()
+    assert (found["q", "other", "succeeded"], found["r", "other", "succeeded"]) == (1, 1)
+
+
+@pytest.mark.parametrize("value", [b"", b"many", b"-5", b"1.5", b"9" * 30, b"\xff"])
+async def test_a_total_that_is_no_number_begins_again_and_stops_nothing(
+    desk: Desk, client: RedisClient, tmp_path: Path, value: bytes
+) -> None:
+    key = f"{{{namespace_of(tmp_path)}:q}}:t"
+    await desk.run("q.1")
+    await client.command("HSET", key, "sother", value, b"", b"5", b"x\xff", b"5", b"d\xff", b"5")
+    assert (await desk.store.totals())["q", "other", "dead"] == 0
+    await desk.run("q.2", "q.3")
+    assert (await desk.store.totals())["q", "other", "succeeded"] == 2
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[]", b'{"exchange":"orders"}', b"another's"])

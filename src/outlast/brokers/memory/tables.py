@@ -79,7 +79,7 @@ class Tables:
     def publish(self, messages: Sequence[Message], *, bounded: bool, replacing: bool = True) -> list[Published]:
         """Add the messages in order. bounded: apply the queues' bounds. replacing: a held key may be taken over."""
         for message in messages:
-            if message.unique is not None:
+            if message.unique is not None and self._kind_of(message.id) is None:
                 self.promote_successors(message.queue)
                 self._end_late_holder(message)
         return [self._publish(message, bounded=bounded, replacing=replacing) for message in messages]

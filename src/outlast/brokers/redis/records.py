@@ -307,12 +307,14 @@ class RecordOperations(KeyspaceOperations):
 
     async def _totals(self, names: Sequence[str]) -> dict[tuple[str, str, Outcome], int]:
         rows = await self._look(names, "totals") if names else []
-        return {
-            (name, field[1:].decode(errors="replace"), _OUTCOMES[field[:1]]): int(count) if count.isdigit() else 0
-            for name, fields in zip(names, rows, strict=True)
-            for field, count in zip(fields[::2], fields[1::2], strict=True)
-            if field[:1] in _OUTCOMES
-        }
+        found: dict[tuple[str, str, Outcome], int] = {}
+        for name, fields in zip(names, rows, strict=True):
+            counts = dict(zip(fields[::2], fields[1::2], strict=True))
+            for kind in {field[1:] for field in counts}:
+                for letter, outcome in _OUTCOMES.items():
+                    count = counts.get(letter + kind, b"0")
+                    found[name, kind.decode(errors="replace"), outcome] = int(count) if count.isdigit() else 0
+        return found
 
     async def _queues_of(self, query: Query) -> list[str]:
         return [query.queue] if query.queue is not None else await self.keyspace.names()

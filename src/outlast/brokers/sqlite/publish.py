@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
 
 from outlast.brokers.sqlite import bounds, key_states
 from outlast.brokers.sqlite.job_rows import KeyRows
@@ -16,6 +19,8 @@ from outlast.core.message import Message
 from outlast.core.settlement import Published
 
 __all__ = ["publish"]
+
+_ids: Final = msgspec.json.Decoder(set[str]).decode
 
 
 def publish(
@@ -31,7 +36,8 @@ def publish(
     tx.changes.add("work")
     unique = [message for message in fitting if message.unique is not None]
     if unique:
-        _release_expired(tx, unique, queues)
+        known = _ids(tx.one("ids_known", (json_of([message.id for message in unique]),)))
+        _release_expired(tx, [message for message in unique if message.id not in known], queues)
     key_rows = _key_rows(tx, fitting, queues)
     replaces = replacing and any(message.unique is not None and message.unique.replace for message in unique)
     if replaces or (not forced and (_wait_counts(tx, fitting) or _near_bound(tx, queues, fitting, key_rows))):

@@ -64,8 +64,7 @@ def settle(tx: Transaction, settlements: Sequence[Settlement]) -> list[Lost]:
 def _finish_plain(tx: Transaction, name: str, token: int, finishes: list[Finish]) -> list[Lost]:
     """End jobs of one hand-out that succeeded without a result, in one step."""
     queue = tx.queue(name)
-    fences = [finish.fence for finish in finishes]
-    rows = [fence.row for fence in fences]
+    rows = [finish.fence.row for finish in finishes]
     seqs = array_of(rows)
     weigh_ends(tx, queue, rows, token)
     kinds = {finish.kind for finish in finishes}
@@ -84,9 +83,9 @@ def _finish_plain(tx: Transaction, name: str, token: int, finishes: list[Finish]
         tx.changes.add("ended")
         if kind:
             tx.end(queue.number, kind, "succeeded", ended)
-    if ended == len(fences):
+    if ended == len(rows):
         return []
-    return [Lost(fence, "superseded") for fence in fences if not tx.fence_counts(fence)]
+    return [Lost(finish.fence, "superseded") for finish in finishes if not tx.fence_counts(finish.fence)]
 
 
 def _finish(tx: Transaction, finish: Finish) -> list[Lost]:

@@ -20,7 +20,7 @@ from outlast.core.forecast import Offer, Pace
 from outlast.core.kinds import name_of
 from outlast.core.message import Fence
 from outlast.core.policy import Retention
-from outlast.core.store.totals import OUTCOMES, Outcome
+from outlast.core.store.totals import OTHER, OUTCOMES, Outcome
 from outlast.core.topology import Queue
 
 __all__ = [
@@ -301,10 +301,12 @@ class Transaction:
 
     def write_ends(self) -> None:
         """Add the jobs that this transaction has ended to the totals, once."""
-        if self._ends:
-            rows = [(*of, *(counts.get(each, 0) for each in OUTCOMES)) for of, counts in self._ends.items()]
-            self.run("totals_add", (json_of(rows),))
-            self._ends.clear()
+        for (queue, kind), counts in self._ends.items():
+            added = [counts.get(each, 0) for each in OUTCOMES]
+            if not self.run("totals_add", (*added, queue, kind)):  # its kind is not declared
+                self.run("totals_other", (queue, OTHER))
+                self.run("totals_add", (*added, queue, OTHER))
+        self._ends.clear()
 
     def fence_counts(self, fence: Fence) -> bool:
         """Return whether a fence that changed no row was applied before: its job still has its token."""

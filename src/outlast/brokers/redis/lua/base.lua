@@ -147,7 +147,7 @@ local function flush_one(q)
   if packed ~= q.before then call('HSET', P .. ':c', 's', packed) end
   for field, n in pairs(q.ends or {}) do
     if call('HEXISTS', P .. ':t', field) == 0 then field = sub(field, 1, 1) .. 'other' end
-    add(P .. ':t', field, n)
+    if add(P .. ':t', field, n) < n then call('HSET', P .. ':t', field, n) end      -- it was less than 0
   end
 end
 local function ring_for(q)

@@ -118,6 +118,9 @@ uniq = case when uniq_until is not null and ?1 = 13 then uniq end where seq = ?5
 select seq, token, state, queue, holder, priority, body is null, failed, result is null, cancelling, cast(kind as blob)
 from job where id = ?1
 
+-- name: ids_known (JSON [id, ...])
+select json_group_array(value) from json_each(?1) where exists(select 1 from job where id = value)
+
 -- name: uniq_holder (queue, uniq)
 select id, seq, uniq_until, state, cancelling, cast(kind as blob) from job where queue = ?1 and uniq = ?2
 
@@ -434,15 +437,15 @@ where key < max(0, ?3 - (select count(*) from total where queue = ?1)) on confli
 select json_group_array(value) from json_each(?2)
 where not exists(select 1 from total where total.queue = ?1 and total.kind = value)
 
--- name: totals_add (JSON [[queue, kind, succeeded +, dead +, cancelled +, expired +, shed +, replaced +], ...])
-insert into total(queue, kind, succeeded, dead, cancelled, expired, shed, replaced)
-select ended.value ->> 0, coalesce(known.kind, 'other'), ended.value ->> 2, ended.value ->> 3, ended.value ->> 4,
-       ended.value ->> 5, ended.value ->> 6, ended.value ->> 7
-from json_each(?1) as ended left join total as known on known.queue = ended.value ->> 0 and known.kind = ended.value ->> 1
-where true on conflict do update set
-succeeded = max(0, cast(succeeded as int)) + excluded.succeeded, dead = max(0, cast(dead as int)) + excluded.dead,
-cancelled = max(0, cast(cancelled as int)) + excluded.cancelled, expired = max(0, cast(expired as int)) + excluded.expired,
-shed = max(0, cast(shed as int)) + excluded.shed, replaced = max(0, cast(replaced as int)) + excluded.replaced
+-- name: totals_add (succeeded +, dead +, cancelled +, expired +, shed +, replaced +, queue, kind)
+update total set
+succeeded = max(0, cast(succeeded as int)) + ?1, dead = max(0, cast(dead as int)) + ?2,
+cancelled = max(0, cast(cancelled as int)) + ?3, expired = max(0, cast(expired as int)) + ?4,
+shed = max(0, cast(shed as int)) + ?5, replaced = max(0, cast(replaced as int)) + ?6
+where queue = ?7 and kind = ?8
+
+-- name: totals_other (queue, kind)
+insert into total(queue, kind) values(?1, ?2) on conflict do nothing
 
 -- name: totals ()
 select queue.name, cast(kind as blob), cast(succeeded as int), cast(total.dead as int), cast(cancelled as int), cast(expired as int),
