@@ -348,9 +348,9 @@ async def test_what_a_client_sends_is_anonymous_and_asks_no_store(
     calls: list[str] = []
     whole = Sessions.use
 
-    async def use(self: Sessions, call: Any) -> Any:
+    async def use(self: Sessions, operation: str, call: Any) -> Any:
         calls.append("call")
-        return await whole(self, call)
+        return await whole(self, operation, call)
 
     monkeypatch.setattr(Sessions, "use", use)
     forged = [

@@ -21,7 +21,6 @@ from tests.support.servers.redis_programs import IN_SUITE, installed
 from tests.support.servers.redis_server import RedisServer
 from tests.support.toolkit_cache import Source, cache_on
 
-
 READS = "outlast_cache_reads_total"
 
 
