@@ -122,7 +122,7 @@ class ClaimSweep:
                 STORES,
             )
             return 0
-        await objects.use("delete", lambda place: place.tidy())
+        await objects.use("sweep", lambda place: place.tidy())
         keep = self._claims.keep
         if not self._link.store.keeps_records():
             keep = max(keep, WITHOUT_RECORDS)
@@ -133,25 +133,27 @@ class ClaimSweep:
                 await asyncio.sleep(self._again)
                 gone = await self._unknown(gone)
             for key in gone:
-                deleted += await objects.use("delete", functools.partial(_delete_old, key, now - keep))
+                deleted += await objects.use("sweep", functools.partial(_delete_old, key, now - keep))
         if deleted:
             _logger.info("%s without a job removed", counted(deleted, "object"))
         return deleted
 
     async def _is_due(self, objects: ObjectLink) -> bool:
         """Tell whether there are objects, and no process has swept lately."""
-        if not [page async for page in objects.parts(lambda place: _first(place.pages(CLAIMS))) if page]:
+        if not [
+            page async for page in objects.parts(lambda place: _first(place.pages(CLAIMS)), operation="sweep") if page
+        ]:
             return False
         # At each look: another store whose sweep is due sooner must know of this one.
         name = self._name()
         now = await self._marked(objects, STORES + _digest(name), name.encode())
-        before = await objects.use("exists", lambda place: place.look(self._mark))
+        before = await objects.use("sweep", lambda place: place.look(self._mark))
         return before is None or now - before.modified >= EVERY
 
     async def _marked(self, objects: ObjectLink, key: str, body: bytes = b"") -> float:
         """Put an object; return its time, by the clock of the object store: this host's may be another one."""
-        await objects.use("put", lambda place: place.put(key, body, ""))
-        found = await objects.use("exists", lambda place: place.look(key))
+        await objects.use("sweep", lambda place: place.put(key, body, ""))
+        found = await objects.use("sweep", lambda place: place.look(key))
         return 0.0 if found is None else found.modified  # 0: nothing is old enough then
 
     def _name(self) -> str:
@@ -164,16 +166,16 @@ class ClaimSweep:
     async def _other_store(self, objects: ObjectLink, now: float) -> str:
         """Return the name of another store of jobs that uses this place, "" if there is none."""
         own = STORES + _digest(self._name())
-        async for page in objects.parts(lambda place: place.pages(STORES)):
+        async for page in objects.parts(lambda place: place.pages(STORES), operation="sweep"):
             for each in page:
                 if each.key != own and each.modified >= now - GONE:
-                    return (await objects.use("get", functools.partial(_bytes_of, each.key))).decode(errors="replace")
+                    return (await objects.use("sweep", functools.partial(_bytes_of, each.key))).decode(errors="replace")
         return ""
 
     async def _older(self, objects: ObjectLink, at: float) -> AsyncIterator[list[str]]:
         """Yield the keys of objects of this app's queues that were put before `at`, some at once."""
         kept: list[str] = []
-        async for page in objects.parts(lambda place: place.pages(CLAIMS)):
+        async for page in objects.parts(lambda place: place.pages(CLAIMS), operation="sweep"):
             kept += [each.key for each in page if each.modified < at and self._is_ours(each)]
             if len(kept) >= 10 * ASKED:
                 yield kept

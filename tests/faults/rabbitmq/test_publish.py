@@ -12,6 +12,7 @@ from outlast.clients.amqp.properties import MessageProperties
 from outlast.clients.amqp.table import TableError
 from outlast.core.errors import ConfigurationError
 from tests.support.amqp import QUORUM, amqp, message, through
+from tests.support.counts import Counted
 from tests.support.polling import until
 from tests.support.servers.proxy import proxied
 from tests.support.servers.rabbitmq_server import Alarm, RabbitServer
@@ -169,12 +170,15 @@ async def test_a_half_open_connection_costs_a_deadline_and_is_made_again(rabbit:
         client._publisher._silence = 1.0
         await client.declarations.declare_queue("q", arguments=QUORUM)
         assert outcomes(await client.publish([message("q")], 10)) == ["confirmed"]
+        again = Counted("outlast_reconnects_total")
         proxy.deafen()
         (answer,) = await client.publish([message("q")], 0.3)
         assert (answer.outcome, answer.why) == ("unknown", "no confirm within 0.3 s")
         await until(lambda: not client.unconfirmed, "the connection is given up", within=10)
+        assert again.added == {}
         proxy.heal()
         assert outcomes(await client.publish([message("q")], 30)) == ["confirmed"]
+        assert again.added["amqp"] >= 1
 
 
 async def test_a_queue_that_confirms_nothing_keeps_no_room_for_ever(rabbit: RabbitServer, vhost: str) -> None:

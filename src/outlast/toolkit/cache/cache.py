@@ -235,12 +235,10 @@ class Cache:
         if rule.near:
             found = reading.near.find(text)
             if found is not NO_COPY:
-                self._get_or_sets.near.add()
+                self._get_or_sets.copies += 1
                 copied: T = found
                 return copied
-        value: T = await reading.read(
-            CacheRequest(text, _tag_texts(tags), rule, packing, compute, reads=self._get_or_sets)
-        )
+        value: T = await reading.read(CacheRequest(text, _tag_texts(tags), rule, packing, compute, self._get_or_sets))
         return value
 
     # Functions
@@ -305,7 +303,7 @@ class Cache:
             hint = self._forms().returned(declared.function) if declared.kind is None else declared.kind
             packing = self._packings[declared] = self._packing(hint, declared.name)
         return self._in_use().read(
-            CacheRequest(_key_text(key), _tag_texts(tags), declared.rule, packing, compute, reads=declared.reads)
+            CacheRequest(_key_text(key), _tag_texts(tags), declared.rule, packing, compute, declared.reads)
         )
 
     async def read_answer(
@@ -323,7 +321,7 @@ class Cache:
         limits = self._limits
         packing = ValuePacking(form, most=limits.max_value, compress_over=limits.compress_over, where="cache")
         return await self._in_use().read(
-            CacheRequest(_key_text(key), _tag_texts(tags), rule, packing, compute, reads=reads, keep=keep)
+            CacheRequest(_key_text(key), _tag_texts(tags), rule, packing, compute, reads, keep=keep)
         )
 
     # From blocking code

@@ -92,7 +92,7 @@ class CachedDecorator:
         declared = CachedCall(function, self._rule, self._kind)
         read = functools.partial(self._cache.read_call, declared)
 
-        near, copied, copies = self._rule.near > 0, self._cache.copied, declared.reads.near
+        near, copied, reads = self._rule.near > 0, self._cache.copied, declared.reads
 
         def key_of(*args: Any, **kwargs: Any) -> str:
             return key(args, kwargs)
@@ -102,7 +102,7 @@ class CachedDecorator:
             async def cached(*args: Any, **kwargs: Any) -> Any:
                 name = key(args, kwargs)
                 if near and (value := copied(name)) is not NO_COPY:
-                    copies.add()
+                    reads.copies += 1
                     return value
                 return await read(name, [tag(args, kwargs) for tag in tags], lambda: function(*args, **kwargs))
 
@@ -114,7 +114,7 @@ class CachedDecorator:
         def cached_plain(*args: Any, **kwargs: Any) -> Any:
             name = key(args, kwargs)
             if near and (value := copied(name)) is not NO_COPY:
-                copies.add()
+                reads.copies += 1
                 return value
             thread = CallersThread(functools.partial(function, *args, **kwargs))
             return self._cache.blocking(lambda: read(name, [tag(args, kwargs) for tag in tags], thread.compute), thread)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from outlast.core.guards.policies import Bulkhead
 from outlast.core.toolkit_errors import ToolkitAway
+from outlast.meters import meters
 from outlast.resilience.guard import Guard
 from outlast.toolkit.access import Toolkit
 from outlast.toolkit.cache.access import CacheAccess
@@ -33,31 +34,33 @@ class CacheReading:
 
     async def read(self, request: CacheRequest) -> Any:
         """Return the value: kept, or computed. Raise what the computation raises; BulkheadFull without the store."""
-        try:
-            return await self._read(request)
-        finally:
-            request.result.add()
-
-    async def _read(self, request: CacheRequest) -> Any:
         unreadable = ""
-        while True:
-            flight = self._flights.of(request.key)
-            if flight is None or flight.behind or flight.started:
-                found = await self._looked(
-                    request, flight if flight is not None and flight.started else None, unreadable
-                )
-            else:
-                request.result = request.reads.joined
-                found = await self._flights.join(flight)
-            if isinstance(found, Made):
-                return await self._made(request, found)
-            if found is not None:
-                if found.entry.left <= 0:
-                    request.result = request.reads.stale
-                try:
-                    return request.packing.unpacked(found.entry.body)
-                except UnreadableBody:
-                    unreadable = found.entry.id
+        try:
+            while True:
+                flight = self._flights.of(request.key)
+                if flight is None or flight.behind or flight.started:
+                    found = await self._looked(
+                        request, flight if flight is not None and flight.started else None, unreadable
+                    )
+                else:
+                    request.result = request.reads.joined
+                    found = await self._joined(request, flight)
+                if isinstance(found, Made):
+                    return await self._made(request, found)
+                if found is not None:
+                    try:
+                        return request.packing.unpacked(found.entry.body)
+                    except UnreadableBody:
+                        unreadable = found.entry.id
+        finally:
+            meters.numbers[request.result.at] += 1.0  # as `CountSeries.add`, whose call would take 1% of a hit
+
+    async def _joined(self, request: CacheRequest, flight: Flight) -> Outcome:
+        """Return the outcome of a computation; note whether it is an old value."""
+        found = await self._flights.join(flight)
+        if isinstance(found, Stored) and found.entry.left <= 0:
+            request.result = request.reads.stale
+        return found
 
     async def _made(self, request: CacheRequest, found: Made) -> Any:
         """Return a computed value. Each caller has one of its own, which it may change."""
@@ -83,7 +86,7 @@ class CacheReading:
                 left, cost, early = entry.left, entry.cost, rule.early
                 if left <= 0 or (may_be_early(left, cost, early) and is_early(left, cost, early, rng.random())):
                     self._refresh(request, seen)
-                request.result = request.reads.hit
+                request.result = request.reads.hit if left > 0 else request.reads.stale
                 return Stored(entry, 0)
             flight = self._flights.of(request.key)
             if flight is before and flight is not joinable:
@@ -93,10 +96,10 @@ class CacheReading:
             flight = self._flights.of(request.key)
             if flight is None or flight.started:
                 flight = self._flights.start(request, "", away=True)
-            return await self._flights.join(flight)
+            return await self._joined(request, flight)
         # One that was started since the call computes what the source holds after the call: it serves.
         request.result = request.reads.miss if flight is None else request.reads.joined
-        return await self._flights.join(flight or self._flights.start(request, seen.past))
+        return await self._joined(request, flight or self._flights.start(request, seen.past))
 
     async def _look(self, key: str) -> tuple[Seen, Flight | None]:
         seen = await self.access.look(key)

@@ -22,7 +22,7 @@ T = TypeVar("T")
 _AWAY: Final = (StoreUnavailable, StoreFull, GuardTimeout)
 _CALLS: Final = {
     each: series_of(OBJECT_CALLS, each, results=("ok", "failed", "away"))
-    for each in ("put", "get", "delete", "exists", "url")
+    for each in ("put", "get", "delete", "exists", "url", "sweep")
 }
 _RAISED: Final = degraded("objects", "raised")["raised"]
 
@@ -68,7 +68,7 @@ class ObjectLink:
     async def use(self, operation: str, call: Callable[[ObjectPlace], Coroutine[Any, Any, T]]) -> T:
         """Return `await call(place)`; raise ToolkitAway when the place does not answer, other errors of the call.
 
-        operation: as which it is counted: put, get, delete, exists, url.
+        operation: as which it is counted: put, get, delete, exists, url, sweep.
         """
         with _counted(operation):
             return await self._use(call)
@@ -88,8 +88,10 @@ class ObjectLink:
                 why = f"no answer within {error.timeout:g} s" + ("" if late else " (objects_timeout)")
             raise ToolkitAway(place.shown, why, uncertain=True, retry_after=OPEN_FOR, by_deadline=late) from error
 
-    async def parts(self, make: Callable[[ObjectPlace], AsyncIterator[T]]) -> AsyncIterator[T]:
-        """Yield what `make(place)` yields, each within the timeout; raise as `use` does. It is counted once, as get."""
+    async def parts(
+        self, make: Callable[[ObjectPlace], AsyncIterator[T]], *, operation: str = "get"
+    ) -> AsyncIterator[T]:
+        """Yield what `make(place)` yields, each within the timeout; raise as `use` does. It is counted once."""
         made: list[AsyncIterator[T]] = []
 
         async def following(place: ObjectPlace) -> tuple[T] | None:
@@ -100,7 +102,7 @@ class ObjectLink:
             except StopAsyncIteration:
                 return None
 
-        with _counted("get"):
+        with _counted(operation):
             try:
                 while (part := await self._use(following)) is not None:
                     yield part[0]

@@ -15,10 +15,13 @@ from outlast.toolkit.cache.near import NO_COPY, NearCopies
 from outlast.toolkit.cache.store import CacheEntry
 from outlast.toolkit.cache.values import ValuePacking
 from tests.faults.toolkit.interleavings import interleave
+from tests.support.counts import Counted
 from tests.support.polling import until
 from tests.support.servers.redis_programs import IN_SUITE, installed
 from tests.support.servers.redis_server import RedisServer
 from tests.support.toolkit_cache import Source, cache_on
+
+READS = "outlast_cache_reads_total"
 
 
 @pytest.fixture(params=["", *installed(*IN_SUITE).values()])
@@ -161,3 +164,26 @@ def test_a_change_while_an_entry_is_read_leaves_no_copy() -> None:
     assert near.find("k4999") == "old"
     near.switch(on=False)
     assert not near._tagged
+
+
+async def test_reads_of_the_copy_are_counted_as_such(caches: list[Cache]) -> None:
+    cache, source = caches[0], Source()
+
+    @cache.cached(ttl=60, near=60, key="near")
+    async def product() -> object:
+        return await source.compute()
+
+    await read_until_copied(cache, source)  # from now on the server tells of changes
+    counted, direct = Counted(READS, product.__qualname__), Counted(READS, "get_or_set")  # type: ignore[attr-defined]
+    for _ in range(3):
+        await read(cache, source)
+    assert direct.added == {"near": 3}
+    await product()
+    await product()
+    for _ in range(3):
+        await product()
+    added = counted.added
+    assert added.pop("miss") == 1
+    assert set(added) <= {"hit", "near"}
+    assert sum(added.values()) == 4
+    assert added["near"] >= 3
