@@ -13,7 +13,7 @@ from outlast.core import events
 from outlast.core.errors import ConfigurationError
 from outlast.core.text import line, shown
 from outlast.declare.hooks import EventsMixin
-from outlast.meters import meters
+from outlast.observe.log_metrics import LEFT_OUT
 from outlast.observe.logs import ids_of, log_form, masked
 
 __all__ = ["EventLog", "LogLimit", "log_events", "log_events_as_asked"]
@@ -21,9 +21,6 @@ __all__ = ["EventLog", "LogLimit", "log_events", "log_events_as_asked"]
 LOGGER: Final = "outlast.events"
 PER_SECOND: Final = 100.0
 """Lines of one event and state a second, after as many at once."""
-LEFT_OUT: Final = meters.counter(
-    "outlast_log_lines_left_out_total", "Lines about events that the limit of the log has left out.", ("event",)
-)
 _NAMES: Final[dict[type[Any], tuple[str, int]]] = {
     events.JobEnqueued: ("job.enqueued", logging.INFO),
     events.JobDropped: ("job.dropped", logging.WARNING),
