@@ -151,9 +151,9 @@ class Budget:
         group = run.group
         group.taken -= 1
         self.taken -= 1
-        took = run.took = now - run.started
+        took = run.measured(now)
         group.run_time.add(took)
-        self.loads.ended(run.delivery.message.queue, took)
+        self.loads.ended(run.queue, took)
 
     def leave(self, run: Run) -> None:
         """Count a run that waits for the object store after its end: its hard deadline is over, and no one kills it."""

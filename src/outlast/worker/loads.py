@@ -35,7 +35,9 @@ class _Mean:
     def add(self, seconds: float) -> None:
         value = self._before = self.value
         runs = self._runs = self._runs + 1
-        self.value = value + (seconds - value) * (_WEIGHT if runs > _FIRST else 1 / runs)  # for each run: no call of max
+        self.value = value + (seconds - value) * (
+            _WEIGHT if runs > _FIRST else 1 / runs
+        )  # for each run: no call of max
 
     def take_back(self) -> None:
         """Forget the last run that was added, if it has not been forgotten yet."""
