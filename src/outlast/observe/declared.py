@@ -25,10 +25,5 @@ class DeclaredQueues(Struct, frozen=True):
 
 def declared_by(registry: Registry) -> DeclaredQueues:
     """Return what an app has declared so far."""
-    kinds: dict[str, list[str]] = {name: [] for name in registry.queues}
-    for declaration in registry.declarations.values():
-        kinds[declaration.queue].append(declaration.kind)
-    objectives = {
-        name: float(getattr(queue, "objective", None) or DEFAULT_OBJECTIVE) for name, queue in registry.queues.items()
-    }
-    return DeclaredQueues(registry.app, {name: tuple(each) for name, each in kinds.items()}, objectives)
+    objectives = {name: queue.objective for name, queue in registry.queues.items()}
+    return DeclaredQueues(registry.app, registry.kinds_by_queue(), objectives)

@@ -15,6 +15,7 @@ from outlast.core.errors import StoreError, StoreMoved
 from outlast.core.history import STEPS, Entry, QueueSample, entry, sample_of
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.store import Store
+from outlast.observe.sampler import stored_totals
 from outlast.worker.ports import RuntimePort
 from outlast.worker.store_link import StoreLink
 from outlast.worker.worker import STALL_PATIENCE
@@ -117,7 +118,11 @@ class HistoryKeeper:
 def history_of(runtime: RuntimePort) -> HistoryKeeper:
     """Return the keeper of an app whose worker has no supervisor."""
     link = StoreLink(runtime.store, runtime.clock, runtime.rng, reconnect=None, patience=STALL_PATIENCE)
-    return HistoryKeeper(lambda: link, runtime.clock, runtime.rng)
+
+    async def totals() -> Mapping[tuple[str, str, str], int]:
+        return await stored_totals(link.store, ()) or {}
+
+    return HistoryKeeper(lambda: link, runtime.clock, runtime.rng, totals=totals)
 
 
 async def _add(store: Store, entries: Sequence[Entry]) -> None:

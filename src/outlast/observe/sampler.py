@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from outlast.aio.clock import SystemClock
 from outlast.brokers.registry import find_kind
@@ -144,12 +144,7 @@ class Sampler:
 
 async def stored_totals(store: Store, queues: Sequence[str]) -> OutcomeTotals | None:
     """Return the ended jobs by queue, kind and outcome; None of a store that does not keep them."""
-    keeps: Any = getattr(store, "keeps_totals", None)
-    if keeps is None or not keeps():
-        return None
-    part: Any = getattr(store, "totals", None)
-    found: OutcomeTotals = await part.totals(queues)
-    return found
+    return await store.totals.totals(queues) if store.keeps_totals() else None
 
 
 async def _space_of(store: Store) -> Space | None:

@@ -155,9 +155,9 @@ class Budget:
         group = run.group
         group.taken -= 1
         self.taken -= 1
-        took = run.took = now - run.started
+        took = run.measured(now)
         group.run_time.add(took)
-        self.loads.ended(run.delivery.message.queue, took)
+        self.loads.ended(run.queue, took)
         if self.costs is not None:
             self.costs.ran(run, took)
 

@@ -163,6 +163,12 @@ class Run:
     """Its handler may have been called: a job that is isolated begins when its child process has it."""
     started: float = 0.0
     took: float = 0.0
+    queue: str = ""
+    """Of its job, "" until it was `measured`."""
+    waited: float = 0.0
+    """`started` less the time at which its job was due, which is wall time."""
+    size: int = 0
+    """Bytes of the arguments."""
     deadline: float = 0.0
     map_index: int = -1
     stop: StopReason | None = None
@@ -212,6 +218,18 @@ class Run:
         if self.plan is not None and self.plan.timeout is not None:
             self.deadline = now + self.plan.timeout
         self.host.begun(self)
+
+    def measured(self, now: float) -> float:
+        """Record what is counted of the run when the store has its end; return the seconds it took. now: monotonic.
+
+        Now: when its batch is settled, the message is in no cache of the processor any more.
+        """
+        message = self.delivery.message
+        self.queue = message.queue
+        self.waited = self.started - message.run_at
+        self.size = len(message.args)
+        took = self.took = now - self.started
+        return took
 
     def follow(self, message: Message) -> None:
         """Add a follow-up. Raise BodyTooLarge now, while the handler can still react."""

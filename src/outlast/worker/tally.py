@@ -43,18 +43,20 @@ class RunTally:
         for run, settlement in batch:
             if not run.begun:
                 continue
-            message = run.delivery.message
-            if tally is None or run.plan is not plan or message.queue != queue:
+            if not run.queue:  # its slot is not free yet, as of one in a thread that runs on
+                run.measured(now)
+            if tally is None or run.plan is not plan or run.queue != queue:
                 # Seldom in a large batch, whose jobs are of few kinds. Below, each step costs per job.
                 if tally is not None:
                     tally.bytes += size
-                plan, queue, size = run.plan, message.queue, 0
-                tally = self._tallies.get((queue, message.kind)) or self._add(queue, message.kind)
+                plan, queue, size = run.plan, run.queue, 0
+                kind = run.delivery.message.kind
+                tally = self._tallies.get((queue, kind)) or self._add(queue, kind)
                 touched[tally] = None
                 add_wait, add_took = tally.waits.append, tally.took.append
-            add_wait(run.started + to_wall - message.run_at)
-            add_took(run.took or now - run.started)
-            size += len(message.args)
+            add_wait(run.waited + to_wall)
+            add_took(run.took)
+            size += run.size
             if run.cpu:
                 tally.cpu += run.cpu
             if superseded and (run.delivery.fence.id, run.delivery.fence.token) in superseded:

@@ -145,7 +145,8 @@ def count_and_die(shop: Outlast, messages: Sequence[Message], fd: int) -> None:
         sent = structs.replace(message, run_at=clock.time() - number)
         plan: Any = sent
         run = Run(Delivery(sent, Fence(sent.id, sent.queue, 1)), plan, budget.loop, host, 0.0)
-        run.begun, run.started, run.took = True, clock.monotonic(), 0.001 * number + 0.001
+        run.begun, run.started = True, clock.monotonic()
+        run.measured(run.started + 0.001 * number + 0.001)
         batch.append((run, Finish(run.delivery.fence, "succeeded" if number % 3 else "dead")))
     tally.settled(batch)
     gauges.beat(1.0)
