@@ -17,11 +17,11 @@ from time import perf_counter, process_time
 
 from outlast import Job, Outlast, Settings
 from outlast.core.store.store import Store
+from outlast.core.store.totals import OUTCOMES
 from outlast.meters import Meters
 from outlast.observe.declared import declared_by
 from outlast.observe.exposition import Exposition
 from outlast.observe.sampler import Sampler
-from outlast.observe.store_metrics import OUTCOMES
 
 __all__ = ["main"]
 

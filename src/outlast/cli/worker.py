@@ -69,7 +69,7 @@ def worker(
     with new ones, which import the target again (the supervisor never imports it): a new process consumes before an
     old one drains, and if a new process does not start, the old ones stay.
     """
-    from outlast.observe.logs import log_as_asked, set_log_form
+    from outlast.observe.log_form import log_as_asked, set_log_form
     from outlast.supervisor.supervisor import Supervisor
 
     options = common_options(ctx)

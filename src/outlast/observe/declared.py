@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from msgspec import Struct
 
 from outlast.core.registry import Registry
 
-__all__ = ["DEFAULT_OBJECTIVE", "DeclaredQueues", "declared_by"]
-
-DEFAULT_OBJECTIVE: Final = 60.0
-"""Seconds that a job should wait at most, where its queue does not say."""
+__all__ = ["DeclaredQueues", "declared_by"]
 
 
 class DeclaredQueues(Struct, frozen=True):

@@ -16,6 +16,7 @@ from outlast.core.history import STEPS, Entry, QueueSample, entry, sample_of
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.store import Store
 from outlast.observe.sampler import stored_totals
+from outlast.observe.store_figures import OutcomeTotals
 from outlast.worker.ports import RuntimePort
 from outlast.worker.store_link import StoreLink
 from outlast.worker.worker import STALL_PATIENCE
@@ -32,7 +33,7 @@ _KEEPING: Final = "the keeping of samples"
 
 Sampler = Callable[[], Awaitable[Mapping[str, QueueStats]]]
 """Returns the counts of the queues; raises StoreError while the store is away."""
-Totals = Callable[[], Awaitable[Mapping[tuple[str, str, str], int]]]
+Totals = Callable[[], Awaitable[OutcomeTotals]]
 """Returns how many jobs have ended, by queue, kind and outcome."""
 
 
@@ -119,7 +120,7 @@ def history_of(runtime: RuntimePort) -> HistoryKeeper:
     """Return the keeper of an app whose worker has no supervisor."""
     link = StoreLink(runtime.store, runtime.clock, runtime.rng, reconnect=None, patience=STALL_PATIENCE)
 
-    async def totals() -> Mapping[tuple[str, str, str], int]:
+    async def totals() -> OutcomeTotals:
         return await stored_totals(link.store, ()) or {}
 
     return HistoryKeeper(lambda: link, runtime.clock, runtime.rng, totals=totals)

@@ -14,9 +14,9 @@ from outlast.core.errors import ConfigurationError
 from outlast.core.text import line, shown
 from outlast.declare.hooks import EventsMixin
 from outlast.observe.log_metrics import LEFT_OUT
-from outlast.observe.logs import ids_of, log_form, masked
+from outlast.observe.logs import ids_of, masked
 
-__all__ = ["EventLog", "LogLimit", "log_events", "log_events_as_asked"]
+__all__ = ["EventLog", "LogLimit", "log_events"]
 
 LOGGER: Final = "outlast.events"
 PER_SECOND: Final = 100.0
@@ -135,9 +135,3 @@ def _text(name: str, fields: dict[str, Any]) -> str:
     state = f" {fields['state']}" if "state" in fields else ""
     why = fields.get("why") or fields.get("reason")
     return f"{name} {line(str(about))}{kind}{state}{f': {line(str(why))}' if why else ''}".replace("  ", " ")
-
-
-def log_events_as_asked(app: object) -> None:
-    """Log the events of an app where the form of the log is json."""
-    if log_form() == "json" and isinstance(app, EventsMixin):
-        log_events(app)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 import traceback
@@ -15,21 +14,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from outlast.core.errors import ConfigurationError
 from outlast.core.message import Failure
 from outlast.core.text import json_line, shown
 from outlast.core.urls import mask_urls
 
-__all__ = [
-    "FIELDS",
-    "JsonLines",
-    "LogField",
-    "ids_of",
-    "log_as_asked",
-    "log_form",
-    "masked",
-    "set_log_form",
-]
+__all__ = ["FIELDS", "JsonLines", "LogField", "ids_of", "masked"]
 
 LONGEST_MESSAGE: Final = 8192
 LONGEST_STACK: Final = 16_384
@@ -223,29 +212,3 @@ def _active_ids() -> dict[str, str]:
         if context.is_valid:
             return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
     return {}
-
-
-# The log of `outlast worker`
-
-_VARIABLE: Final = "OUTLAST_LOG"
-
-
-def set_log_form(form: str | None) -> None:
-    """Have this process and those that it starts log in a form; None keeps what OUTLAST_LOG says."""
-    if form is not None:
-        os.environ[_VARIABLE] = form
-
-
-def log_form() -> str:
-    """Return the form of the log: "text" or "json"; raise ConfigurationError for another one."""
-    found = os.environ.get(_VARIABLE, "").strip() or "text"
-    if found not in ("text", "json"):
-        raise ConfigurationError(f"--log ({_VARIABLE}): {shown(found)}: give text or json")
-    return found
-
-
-def log_as_asked() -> None:
-    """Log INFO and above to stderr in that form, unless the app has given the root logger a handler."""
-    from outlast.worker.plain_log import log_plainly
-
-    log_plainly(JsonLines() if log_form() == "json" else None)

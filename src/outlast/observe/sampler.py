@@ -144,7 +144,7 @@ class Sampler:
 
 async def stored_totals(store: Store, queues: Sequence[str]) -> OutcomeTotals | None:
     """Return the ended jobs by queue, kind and outcome; None of a store that does not keep them."""
-    return await store.totals.totals(queues) if store.keeps_totals() else None
+    return {**(await store.totals.totals(queues))} if store.keeps_totals() else None
 
 
 async def _space_of(store: Store) -> Space | None:

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from msgspec import Struct
 
 from outlast.core.kinds import name_of
+from outlast.core.policy import DEFAULTS
 from outlast.core.space import Space
 from outlast.core.store.broker import QueueStats
+from outlast.core.store.totals import OUTCOMES
 from outlast.meters.metric import Metric, Reading, label_value
 from outlast.observe import store_metrics as shown
-from outlast.observe.declared import DEFAULT_OBJECTIVE, DeclaredQueues
+from outlast.observe.declared import DeclaredQueues
 
 __all__ = ["OutcomeTotals", "StoreSample", "away", "readings_of"]
 
@@ -53,7 +55,7 @@ def readings_of(sample: StoreSample, declared: DeclaredQueues, now: float) -> li
     for queue in declared.kinds:
         if (stats := sample.stats.get(queue)) is not None:
             found.extend(_of_queue(stats, app, queue))
-            found.append(_one(shown.OBJECTIVE, declared.objectives.get(queue, DEFAULT_OBJECTIVE), app, queue))
+            found.append(_one(shown.OBJECTIVE, declared.objectives.get(queue, DEFAULTS.objective), app, queue))
     if sample.totals is not None:
         found.extend(_ended(sample.totals, declared))
     return found
@@ -94,7 +96,7 @@ def _ended(totals: OutcomeTotals, declared: DeclaredQueues) -> Iterator[Reading]
         (queue, label_value(kind), outcome): 0
         for queue, kinds in declared.kinds.items()
         for kind in kinds
-        for outcome in shown.OUTCOMES
+        for outcome in outcomes
     }
     for (queue, kind, outcome), number in totals.items():
         if queue in declared.kinds:

@@ -18,7 +18,6 @@ __all__ = [
     "MAX_DEPTH",
     "OBJECTIVE",
     "OLDEST",
-    "OUTCOMES",
     "PAUSED",
     "PROCESS_FIGURES",
     "SAMPLE_AGE",
@@ -28,7 +27,6 @@ __all__ = [
     "USED_BYTES",
 ]
 
-OUTCOMES: Final = ("succeeded", "dead", "cancelled", "expired", "shed", "replaced")
 """How a job ends; each job in one way."""
 
 _declared: Final[list[Metric]] = []

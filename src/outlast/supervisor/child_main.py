@@ -27,8 +27,7 @@ from outlast.core.message import Holder
 from outlast.core.text import counted
 from outlast.core.urls import redact_url
 from outlast.meters import meters
-from outlast.observe.log_events import log_events_as_asked
-from outlast.observe.logs import log_as_asked
+from outlast.observe.log_form import log_as_asked, log_events_as_asked
 from outlast.supervisor.messages import Losses, QueueAlarm, StopWorker, WorkerConfig, WorkerHello, decode, encode
 from outlast.worker.job_map import SharedJobMap
 from outlast.worker.lifecycle import HookFailed

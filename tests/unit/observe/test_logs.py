@@ -14,7 +14,8 @@ import pytest
 
 from outlast import ConfigurationError
 from outlast.core.message import Failure
-from outlast.observe.logs import FIELDS, JsonLines, ids_of, log_form, masked, set_log_form
+from outlast.observe.log_form import log_form, set_log_form
+from outlast.observe.logs import FIELDS, JsonLines, ids_of, masked
 from outlast.worker.report import FailedRun
 
 PAGE = Path(__file__).parents[3] / "docs" / "logs.md"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from outlast import Outlast
 from outlast.core.forecast import Forecast
+from outlast.core.policy import DEFAULTS
 from outlast.core.space import Space
 from outlast.core.store.broker import QueueStats
+from outlast.core.store.totals import OUTCOMES
 from outlast.meters.metric import Reading
-from outlast.observe.declared import DEFAULT_OBJECTIVE, DeclaredQueues, declared_by
+from outlast.observe.declared import DeclaredQueues, declared_by
 from outlast.observe.store_figures import StoreSample, away, readings_of
-from outlast.observe.store_metrics import OUTCOMES
 
 DECLARED = DeclaredQueues("shop", {"mail": ("send", "remind"), "pdf": ()}, {"mail": 5.0})
 
@@ -29,7 +30,7 @@ def test_an_app_tells_its_queues_and_the_names_of_its_kinds() -> None:
     shop.queue("pdf")
     found = declared_by(shop.registry)
     assert (found.app, found.kinds) == ("shop", {"mail": ("send",), "pdf": ()})
-    assert found.objectives == {"mail": DEFAULT_OBJECTIVE, "pdf": DEFAULT_OBJECTIVE}
+    assert found.objectives == {"mail": DEFAULTS.objective, "pdf": DEFAULTS.objective}
 
 
 def test_each_declared_kind_and_outcome_is_there_from_0_on() -> None:
