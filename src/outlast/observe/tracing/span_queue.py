@@ -13,6 +13,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_val
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from outlast.core.urls import mask_urls
 from outlast.observe.tracing.metrics import DROPPED, ENDED, EXPORTED
 
 __all__ = ["BATCH", "DELAY", "MOST", "SpanQueue"]
@@ -136,7 +137,8 @@ class SpanQueue(SpanProcessor):
             return self._exporter.export(spans) is SpanExportResult.SUCCESS
         except Exception as error:
             if not self._failing:
-                _logger.warning("spans could not be exported: %s: %s", type(error).__name__, error)
+                told = mask_urls(str(error))  # the address of a collector may have a password
+                _logger.warning("spans could not be exported: %s: %s", type(error).__name__, told)
             return False
 
     def _tell(self, exported: bool) -> None:
