@@ -101,6 +101,9 @@ async def test_each_piece_counts_its_side_once_for_each_call(shop: Outlast, serv
     assert await shop.board("best", away="empty").top() == []
     assert calls.added == {"write,away": 1, "read,away": 2}
     assert degraded.added == {"raised": 2, "empty": 1}
+    server.start()
+    await until(lambda: not keys.keeper._late, "what was to be stored later is stored")
+    assert degraded.added == {"raised": 2, "empty": 1}
 
 
 async def test_the_guard_of_the_store_is_open_and_the_connection_is_made_again(
