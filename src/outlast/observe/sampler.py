@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, cast
 
 from outlast.aio.clock import SystemClock
 from outlast.brokers.registry import find_kind
@@ -144,7 +144,7 @@ class Sampler:
 
 async def stored_totals(store: Store, queues: Sequence[str]) -> OutcomeTotals | None:
     """Return the ended jobs by queue, kind and outcome; None of a store that does not keep them."""
-    return {**(await store.totals.totals(queues))} if store.keeps_totals() else None
+    return cast("OutcomeTotals", await store.totals.totals(queues)) if store.keeps_totals() else None
 
 
 async def _space_of(store: Store) -> Space | None:

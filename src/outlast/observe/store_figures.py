@@ -92,12 +92,9 @@ def _of_queue(stats: QueueStats, app: str, queue: str) -> Iterator[Reading]:
 
 def _ended(totals: OutcomeTotals, declared: DeclaredQueues) -> Iterator[Reading]:
     """Yield each declared kind and outcome, from 0 on: an alert sees no first failure of a series that begins at 1."""
-    found = {
-        (queue, label_value(kind), outcome): 0
-        for queue, kinds in declared.kinds.items()
-        for kind in kinds
-        for outcome in outcomes
-    }
+    found: dict[tuple[str, str, str], int] = {}
+    for queue, kinds in declared.kinds.items():
+        found |= {(queue, kind, outcome): 0 for kind in kinds for outcome in OUTCOMES}
     for (queue, kind, outcome), number in totals.items():
         if queue in declared.kinds:
             name = label_value(name_of(kind))  # all versions of a kind are one series
