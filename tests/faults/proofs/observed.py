@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -215,8 +215,9 @@ async def _kill_under_load(shop: Service, client: httpx2.AsyncClient, found: Obs
         await asyncio.sleep(rng.uniform(0.05, 0.4))
         found.workers.update(pids := shop.worker_pids())
         if pids:
-            os.kill(rng.choice(pids), signal.SIGKILL)
-            done += 1
+            with suppress(ProcessLookupError):  # it has ended since it was listed
+                os.kill(rng.choice(pids), signal.SIGKILL)
+                done += 1
         totals = shop.totals()
         fallen = [key for key, number in last.items() if totals.get(key, 0) < number]
         if fallen and totals:

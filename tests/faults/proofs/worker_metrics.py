@@ -62,7 +62,7 @@ def counts(reading: Reading) -> float:
 
 
 def gauges(readings: list[Reading]) -> list[str]:
-    return [each.metric.name for each in readings if each.metric.kind == "gauge"]
+    return [each.metric.name for each in readings if each.metric.kind == "gauge" and each.values[0] > 0 and each.labels]
 
 
 async def killed(folder: str, kills: int, rng: random.Random) -> bool:

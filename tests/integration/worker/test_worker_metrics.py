@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +67,18 @@ def total(readings: list[Reading], name: str) -> float:
 
 
 def gauges(readings: list[Reading]) -> dict[str, float]:
-    """The gauges of the workers, without those of this process."""
+    """The gauges of the workers that are above 0, without those of this process."""
     own = [each for each in readings if each.metric.kind == "gauge" and "metered" in each.labels]
-    return {each.metric.name: each.values[0] for each in own}
+    return {each.metric.name: each.values[0] for each in own if each.values[0] > 0}
+
+
+def kill_one(supervisor: Supervisor) -> bool:
+    """Kill a worker; return whether there was one: it may have ended since it was listed."""
+    for pid in supervisor.pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            return True
+    return False
 
 
 def slots(supervisor: Supervisor) -> float:
@@ -85,7 +94,7 @@ async def ended(shop: Outlast, ids: list[str]) -> None:
 async def test_every_series_is_there_before_the_first_job(shop: Outlast) -> None:
     """Else the first failure after a start would not be a growth."""
     async with supervising(processes=1) as supervisor:
-        await until(lambda: slots(supervisor) == SLOTS, "its worker is up")
+        await until(lambda: slots(supervisor) == SLOTS and supervisor.app is not None, "its worker is up")
         readings = supervisor.readings()
         hello = supervisor.app
     assert values(readings, "outlast_kind_runs_total") == {
@@ -152,14 +161,14 @@ async def test_killed_workers_lose_at_most_one_batch_each(shop: Outlast) -> None
         await until(lambda: slots(supervisor) == 3 * SLOTS, "all are up")
         handles = await shop.send([quick.message(0.005) for _ in range(jobs)])
         seen = 0.0
-        for number in range(kills):
+        for _ in range(kills):
 
             def counted() -> float:
                 return values(supervisor.readings(), "outlast_kind_runs_total")["quick", "succeeded"][0]
 
             await until(lambda: counted() > seen + jobs / kills / 3, "the workers go on")  # noqa: B023 - awaited here
             seen = counted()
-            os.kill(supervisor.pids[number % len(supervisor.pids)], signal.SIGKILL)
+            await until(lambda: kill_one(supervisor), "one is killed")
         await ended(shop, [each.id for each in handles])
         await until(lambda: slots(supervisor) == 3 * SLOTS, "the dead ones have no slots, those that replace them have")
     readings = supervisor.readings()

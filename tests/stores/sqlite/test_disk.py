@@ -270,7 +270,7 @@ async def test_a_damaged_file_is_named_with_what_to_do_and_left_as_it_is(tmp_pat
     path = tmp_path / "jobs.db"
     await grown(path)
     data = bytearray(path.read_bytes())
-    for page in range(40, len(data) // 4096 - 5):  # behind the pages of the schema
+    for page in range(60, len(data) // 4096 - 5):  # behind the pages of the schema
         data[page * 4096 : page * 4096 + 2000] = b"\xa5" * 2000
     path.write_bytes(data)
     desk = made(path)
