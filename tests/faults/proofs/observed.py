@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
-import psutil
 
 from outlast.demo.processes import DemoProcess
 from outlast.demo.run_files import free_ports
@@ -121,18 +120,10 @@ class Service:
         assert self.worker is not None
         await self.worker.stop(grace=60)
 
-    def worker_pids(self) -> list[int]:
-        """Return the pids of the worker processes that are up."""
-        if self.worker is None or self.worker.pid is None:
-            return []
-        found = []
-        for child in psutil.Process(self.worker.pid).children():
-            try:
-                if "outlast.supervisor.child_main" in child.cmdline():
-                    found.append(child.pid)
-            except psutil.Error:
-                continue
-        return found
+    async def worker_pids(self, client: httpx2.AsyncClient) -> list[int]:
+        """Return the pids of the worker processes that consume: a supervisor gives up when none ever comes so far."""
+        answer = await client.get(f"http://127.0.0.1:{self.ports[0]}/readyz?verbose")
+        return [each["pid"] for each in answer.json()["workers"] if each["state"] == "consuming"]
 
     async def order(self, client: httpx2.AsyncClient, kind: str, number: int, turn: int) -> int:
         """Order jobs from one of the two APIs; return how many were accepted."""
@@ -213,7 +204,7 @@ async def _kill_under_load(shop: Service, client: httpx2.AsyncClient, found: Obs
             for kind, number in (("send", 200), ("render", 50), ("dies", 10)):
                 found.accepted[kind] += await shop.order(client, kind, number, turn)
         await asyncio.sleep(rng.uniform(0.05, 0.4))
-        found.workers.update(pids := shop.worker_pids())
+        found.workers.update(pids := await shop.worker_pids(client))
         if pids:
             with suppress(ProcessLookupError):  # it has ended since it was listed
                 os.kill(rng.choice(pids), signal.SIGKILL)
@@ -264,7 +255,7 @@ async def restarted(folder: Path, times: int, rng: random.Random) -> Restarted:
         await shop.scrapes(4)
         fired = shop.prometheus.query('count_over_time(ALERTS{alertstate="firing"}[1h])')
         found.clean = [each["metric"]["alertname"] for each in fired]
-        os.kill(shop.worker_pids()[0], signal.SIGKILL)
+        os.kill((await shop.worker_pids(client))[0], signal.SIGKILL)
         await until(shop.prometheus.alerts, "an alert")
         await shop.see('sum(outlast_worker_processes{state="consuming"})', 3)
         await shop.scrapes(4)

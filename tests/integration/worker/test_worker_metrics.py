@@ -159,14 +159,14 @@ async def test_killed_workers_lose_at_most_one_batch_each(shop: Outlast) -> None
     jobs, kills = 1200, 4
     async with supervising(processes=3) as supervisor:
         await until(lambda: slots(supervisor) == 3 * SLOTS, "all are up")
-        handles = await shop.send([quick.message(0.005) for _ in range(jobs)])
-        seen = 0.0
+        seen, handles = 0.0, []
         for _ in range(kills):
+            handles += await shop.send([quick.message(0.005) for _ in range(jobs // kills)])
 
             def counted() -> float:
                 return values(supervisor.readings(), "outlast_kind_runs_total")["quick", "succeeded"][0]
 
-            await until(lambda: counted() > seen + jobs / kills / 3, "the workers go on")  # noqa: B023 - awaited here
+            await until(lambda: counted() > seen, "the workers go on")  # noqa: B023 - awaited here
             seen = counted()
             await until(lambda: kill_one(supervisor), "one is killed")
         await ended(shop, [each.id for each in handles])
