@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -77,6 +78,18 @@ async def test_the_queues_of_the_app_and_its_requests_are_shown(tmp_path: Path) 
         of_route = {"method": "POST", "route": "/orders/{number}", "status": "2xx"}
         assert (found.value("outlast_http_request_seconds_count", **of_route) or 0) >= 1
         assert judged(found.text) == ""
+
+
+def test_memory_and_cpu_of_an_api_without_a_worker_are_shown() -> None:
+    with TestClient(new_app(new_shop("memory:")), client=("127.0.0.1", 5000)) as client:
+        before = Scrape(client.get("/metrics").text)
+        end = time.process_time() + 0.02
+        while time.process_time() < end:
+            pass
+        after = Scrape(client.get("/metrics").text)
+    assert (after.value("outlast_process_resident_bytes") or 0) > 1 << 20
+    cpu = [each.value("outlast_process_cpu_seconds_total") or 0 for each in (before, after)]
+    assert 0.02 <= cpu[1] - cpu[0] <= time.process_time()
 
 
 async def test_openmetrics_when_it_is_asked_for(tmp_path: Path) -> None:

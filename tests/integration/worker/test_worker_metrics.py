@@ -67,8 +67,9 @@ def total(readings: list[Reading], name: str) -> float:
 
 
 def gauges(readings: list[Reading]) -> dict[str, float]:
-    """The gauges of the workers, without those of this process."""
-    own = [each for each in readings if each.metric.kind == "gauge" and "metered" in each.labels]
+    """The gauges of the workers, without those of this process, which tells the states of its workers."""
+    ours = [each for each in readings if each.metric.kind == "gauge" and "metered" in each.labels]
+    own = [each for each in ours if each.metric.name != "outlast_worker_processes"]
     return {each.metric.name: each.values[0] for each in own}
 
 
