@@ -124,7 +124,8 @@ class Sampler:
         space = await _space_of(store)
         seconds = self._monotonic() - began
         self._due = began + seconds / SHARE
-        return StoreSample(began, seconds, stats, totals, space)
+        # Where connections hold the jobs, what runs is not counted, and no job says since when it waits.
+        return StoreSample(began, seconds, stats, totals, space, counts_all=store.broker.capabilities.leases)
 
     def _tell_away(self, app: str, error: Exception) -> None:
         if not self._away:
