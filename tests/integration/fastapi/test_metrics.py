@@ -160,6 +160,23 @@ def test_two_shops_of_one_app_are_shown_together() -> None:
     assert judged(found.text) == ""
 
 
+def test_a_request_to_an_app_that_is_mounted_in_another_counts_once() -> None:
+    outer, inner = new_app(new_shop("memory:", "outer")), new_app(new_shop("memory:", "inner"))
+    outer.mount("/inner/{tenant}", inner)
+
+    def counts(client: TestClient) -> dict[str, float]:
+        found = Scrape(client.get("/metrics").text)
+        routes = ("/orders/{number}", "/inner/{tenant}/orders/{number}")
+        of = {"method": "POST", "status": "2xx"}
+        return {each: found.value("outlast_http_request_seconds_count", route=each, **of) or 0 for each in routes}
+
+    with TestClient(outer, client=("127.0.0.1", 5000)) as client:
+        before = counts(client)
+        assert client.post("/inner/a/orders/7").status_code == 202
+        after = counts(client)
+    assert [after[each] - before[each] for each in after] == [0, 1]
+
+
 def test_a_shop_without_metrics_has_none() -> None:
     app = FastAPI()
     install(app, new_shop("memory:", "one"), metrics=True)
