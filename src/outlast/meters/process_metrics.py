@@ -11,8 +11,12 @@ from outlast.meters.meters import meters
 
 __all__ = ["show_process_use"]
 
-_RESIDENT: Final = meters.gauge("outlast_process_resident_bytes", "Resident memory of the processes.")
-_CPU_SECONDS: Final = meters.counter("outlast_process_cpu_seconds_total", "CPU seconds of the processes.")
+_RESIDENT: Final = meters.gauge(
+    "outlast_process_resident_bytes", "Resident memory of the processes, the supervisor too."
+)
+_CPU_SECONDS: Final = meters.counter(
+    "outlast_process_cpu_seconds_total", "CPU seconds of the processes, the supervisor too."
+)
 
 _told: Final[dict[int, float]] = {}
 """CPU seconds counted so far, by the pid of this process: one that was forked begins at 0 again."""
