@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from outlast import Settings
+from outlast.aio.clock import SystemClock
+from outlast.brokers.registry import connect
+from outlast.core.errors import StoreError
 from outlast.observe.server import PageRequest
 from outlast.supervisor.supervisor import Supervisor
 from tests.support.apps.metered_app import app as declared
@@ -17,6 +20,7 @@ from tests.support.apps.metered_app import dies, quick
 from tests.support.polling import until
 from tests.support.scrapes import Scrape, judged
 from tests.support.servers.proxy import proxied
+from tests.support.servers.rabbitmq_server import RabbitServer
 from tests.support.stage import declaring_alike
 
 MAIL = {"app": "metered", "queue": "default"}
@@ -65,6 +69,23 @@ async def test_what_the_server_tells_is_shown_and_nothing_else_is_made_up(
         assert "outlast_jobs_ended" not in found.names()
         assert judged(found.text) == ""
     await shop.close()
+
+
+async def test_a_check_writes_no_error_into_the_log_of_the_server(rabbit: RabbitServer, amqp_url: str) -> None:
+    def errors() -> int:
+        return sum(each.read_text().count("Channel error") for each in (rabbit.folder / "log").glob("*.log"))
+
+    store = connect(amqp_url, clock=SystemClock(), max_body=1000)
+    await store.broker.open()
+    before = errors()
+    for _ in range(3):
+        await store.check()
+    await store.broker.stats(["there_is_none"])  # its error is written after those of the checks would be
+    await until(lambda: errors() > before, "the error of a queue that is not there is written")
+    assert errors() == before + 1
+    await store.broker.close()
+    with pytest.raises(StoreError):
+        await store.check()
 
 
 async def test_a_server_that_hangs_has_its_figures_as_soon_as_it_answers_again(
