@@ -19,6 +19,7 @@ from outlast.fastapi.problems import answer
 from outlast.fastapi.request_times import RequestTimes
 from outlast.fastapi.route_templates import RouteTemplates
 from outlast.meters import meters
+from outlast.meters.process_metrics import show_process_use
 from outlast.observe.declared import declared_by
 from outlast.observe.exposition import Exposition
 from outlast.observe.sampler import Sampler
@@ -59,6 +60,7 @@ class MetricsPage:
     def __init__(self, options: Metrics) -> None:
         self.options = options
         self._exposition = Exposition(meters.read)
+        show_process_use()
         self._told_refused = False
         self._several = False
         self._looked: float | None = None

@@ -23,8 +23,14 @@ OTHER: Final = "other"
 _METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 
+_MEASURED: Final = "outlast.measured"
+
+
 class RequestTimes:
-    """Measures each HTTP request to the end of its answer. One that raises, or that is not answered, counts as 5xx."""
+    """Measures each HTTP request to the end of its answer. One that raises, or that is not answered, counts as 5xx.
+
+    One that passes several apps, of which one is mounted in another, is measured by the first of them.
+    """
 
     def __init__(self, app: ASGIApp, *, routes: Callable[[], Sequence[BaseRoute]]) -> None:
         self._app = app
@@ -32,9 +38,10 @@ class RequestTimes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or _MEASURED in scope:
             await self._app(scope, receive, send)
             return
+        scope[_MEASURED] = True
         path, root_path = scope["path"], scope.get("root_path", "")  # a mount changes them in this scope
         status, began = 500, perf_counter()
 

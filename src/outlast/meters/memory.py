@@ -20,8 +20,9 @@ from outlast.meters.metric import MOST_EDGES, Metric, Reading, size_of
 
 __all__ = ["Memory", "MemoryReader", "create_shared"]
 
-_DIRECTORY: Final = 512 * 1024
+_DIRECTORY: Final = 4 * 1024 * 1024
 _NUMBERS: Final = 64 * 1024
+"""Enough of both for a worker with 1,000 kinds of jobs: more of them are counted as `other`."""
 _HEAD: Final = 64
 _SIZE: Final = _HEAD + 8 * _NUMBERS + _DIRECTORY
 """Bytes; the system gives pages to what is used of them only."""

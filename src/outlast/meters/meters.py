@@ -180,6 +180,7 @@ class Meters:
         self._placed: list[tuple[Metric, _Series]] = []
         self._refreshers: list[Callable[[], Callable[[], object] | None]] = []
         self._failed: list[object] = []
+        self._told_full = False
         _all.add(self)
 
     def counter(self, name: str, about: str, labels: Sequence[str] = (), *, most: int = 1000) -> Counter:
@@ -222,6 +223,11 @@ class Meters:
         """Give a new series its numbers. The caller holds the lock."""
         series.at = self._memory.add_series(metric, series.labels, series.edges)
         self._placed.append((metric, series))
+        if not series.at and not self._told_full:
+            self._told_full = True
+            _logger.warning(
+                "the memory for metrics is full: %s%s and further series are not shown", metric.name, series.labels
+            )
 
     def share(self, fd: int) -> None:
         """Have all numbers, those counted so far too, in the memory of `create_shared` from now on."""

@@ -97,19 +97,20 @@ class Sampler:
         return self._locked[1]
 
     async def _look(self, declared: DeclaredQueues, began: float) -> None:
-        """Take a sample, or, where that is not due, see whether the store answers; forget the last if it does not."""
-        sampling = began >= self._due
+        """See whether the store answers, and take a sample where that is due; forget the last if it does not."""
+        answers = False
         try:
             async with asyncio.timeout(self._longest):
                 store = await self._store()
-                if sampling:
+                await store.check()
+                answers = True
+                if began >= self._due:
                     self._last = await self._take(store, declared, began)
-                else:
-                    await store.check()
         except Exception as error:  # whatever it is, the scrape and the jobs go on
             self._last = None
-            # One that was given up has burdened the store as one that took as long; one that failed has not.
-            slow = sampling and isinstance(error, TimeoutError)
+            # A sample that was given up has burdened the store as one that took as long. A store that answers nothing
+            # at all is no slower for it: a sample is due as soon as it answers.
+            slow = answers and isinstance(error, TimeoutError)
             self._due = began + self._longest / SHARE if slow else began
             self._tell_away(declared.app, error)
             return
@@ -123,7 +124,8 @@ class Sampler:
         space = await _space_of(store)
         seconds = self._monotonic() - began
         self._due = began + seconds / SHARE
-        return StoreSample(began, seconds, stats, totals, space)
+        # Where connections hold the jobs, what runs is not counted, and no job says since when it waits.
+        return StoreSample(began, seconds, stats, totals, space, counts_all=store.broker.capabilities.leases)
 
     def _tell_away(self, app: str, error: Exception) -> None:
         if not self._away:

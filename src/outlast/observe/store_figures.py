@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Final
 
 from msgspec import Struct
 
@@ -21,10 +22,14 @@ OutcomeTotals = Mapping[tuple[str, str, str], int]
 """Ended jobs by (queue, kind, outcome)."""
 
 
+_COUNTED_BY_ALL: Final = (shown.DEPTH, shown.CONSUMERS, shown.DEAD)
+
+
 class StoreSample(Struct, frozen=True):
     """What the store told at one moment. at, seconds: when it was begun, by the monotonic clock, and how long it took.
 
-    totals: None where the store keeps none. space: None where it cannot be told.
+    totals: None where the store keeps none. space: None where it cannot be told. counts_all: whether it tells more of a
+    queue than its ready jobs, dead letters and consumers; the other counts are not known then, though they are 0.
     """
 
     at: float
@@ -32,6 +37,7 @@ class StoreSample(Struct, frozen=True):
     stats: Mapping[str, QueueStats]
     totals: OutcomeTotals | None = None
     space: Space | None = None
+    counts_all: bool = True
 
 
 def away(app: str) -> list[Reading]:
@@ -54,7 +60,7 @@ def readings_of(sample: StoreSample, declared: DeclaredQueues, now: float) -> li
             found.append(_one(shown.LIMIT_BYTES, sample.space.limit, app))
     for queue in declared.kinds:
         if (stats := sample.stats.get(queue)) is not None:
-            found.extend(_of_queue(stats, app, queue))
+            found.extend(_of_queue(stats, app, queue, counts_all=sample.counts_all))
             found.append(_one(shown.OBJECTIVE, declared.objectives.get(queue, DEFAULTS.objective), app, queue))
     if sample.totals is not None:
         found.extend(_ended(sample.totals, declared))
@@ -65,7 +71,7 @@ def _one(metric: Metric, value: float, *labels: str) -> Reading:
     return Reading(metric, tuple(map(label_value, labels)), (float(value),))
 
 
-def _of_queue(stats: QueueStats, app: str, queue: str) -> Iterator[Reading]:
+def _of_queue(stats: QueueStats, app: str, queue: str, *, counts_all: bool) -> Iterator[Reading]:
     states = {
         "ready": stats.ready,
         "scheduled": stats.scheduled,
@@ -74,7 +80,8 @@ def _of_queue(stats: QueueStats, app: str, queue: str) -> Iterator[Reading]:
         "waiting": stats.successors,
     }
     for state, number in states.items():
-        yield _one(shown.JOBS, number, app, queue, state)
+        if counts_all or state == "ready":
+            yield _one(shown.JOBS, number, app, queue, state)
     values: tuple[tuple[Metric, float | None], ...] = (
         (shown.DEPTH, stats.depth),
         (shown.MAX_DEPTH, stats.max_depth),
@@ -86,7 +93,7 @@ def _of_queue(stats: QueueStats, app: str, queue: str) -> Iterator[Reading]:
         (shown.DEAD, stats.dead),
     )
     for metric, value in values:
-        if value is not None:
+        if value is not None and (counts_all or metric in _COUNTED_BY_ALL):
             yield _one(metric, value, app, queue)
 
 

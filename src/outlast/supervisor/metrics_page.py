@@ -9,6 +9,7 @@ from typing import Final
 from outlast.core.errors import ConfigurationError, StoreError, StoreUnavailable
 from outlast.core.store.store import Store
 from outlast.meters.metric import Reading
+from outlast.meters.process_metrics import show_process_use
 from outlast.observe.declared import DeclaredQueues
 from outlast.observe.exposition import Exposition
 from outlast.observe.sampler import Sampler
@@ -43,6 +44,7 @@ class MetricsOfService:
         self._own: Store | None = None
         self._exposition: Exposition | None = None
         self._told = False
+        show_process_use()
 
     async def page(self, request: PageRequest) -> PageReply:
         """Return the page /metrics; 501 without prometheus-client, which the log tells once."""

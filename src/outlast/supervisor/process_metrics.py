@@ -30,8 +30,14 @@ _PROCESSES: Final = meters.gauge(
 )
 
 
-def how(ended: ProcessExit) -> str:
-    """Return how a worker process has ended, in one word of HOWS. A SIGKILL is never clean."""
+def how(ended: ProcessExit, *, stopping: bool = False) -> str:
+    """Return how a worker process has ended, in one word of HOWS. A SIGKILL is clean for one case only.
+
+    stopping: the service stops. It kills the workers that have not begun to work then: no job is lost, and a deploy
+    during a start or a reload must not look like a death.
+    """
+    if stopping and ended.killed_for == "forced" and not ended.ready:
+        return "clean"
     if ended.killed_for == "stalled" or ended.code == STALLED:
         return "stalled"
     if ended.code == -signal.SIGKILL:
@@ -41,9 +47,9 @@ def how(ended: ProcessExit) -> str:
     return "crashed"
 
 
-def count_exit(app: str, ended: ProcessExit) -> None:
+def count_exit(app: str, ended: ProcessExit, *, stopping: bool = False) -> None:
     """Count the end of a worker process."""
-    _EXITS.of(app, how(ended)).add()
+    _EXITS.of(app, how(ended, stopping=stopping)).add()
 
 
 def show_hows(app: str) -> None:

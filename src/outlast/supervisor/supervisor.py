@@ -287,7 +287,7 @@ class Supervisor:
             await cancel(greeting)
             self._processes.discard(process)
         process.ended.set_result(ended)
-        count_exit(self._app() or "unknown", ended)
+        count_exit(self._app() or "unknown", ended, stopping=self._over.is_set())
         self._finished += ended.finished
         link = self._links.pop(process, self._link)
         if link is not None:

@@ -10,7 +10,6 @@ from outlast.meters import meters
 __all__ = [
     "BUSY_SLOTS",
     "CALL_SECONDS",
-    "CPU_SECONDS",
     "JOB_RUN",
     "JOB_WAIT",
     "KIND_BYTES",
@@ -22,7 +21,6 @@ __all__ = [
     "NO_TIMEOUT",
     "OBJECTIVES",
     "OUTCOMES",
-    "RESIDENT",
     "RETRIES",
     "SLOTS",
     "STALE",
@@ -114,8 +112,6 @@ LOOP_LAG: Final = meters.gauge(
     "How late a timer of the worker's event loop came at worst in the last 15 s.",
     merging="max",
 )
-RESIDENT: Final = meters.gauge("outlast_process_resident_bytes", "Resident memory of the processes.")
-CPU_SECONDS: Final = meters.counter("outlast_process_cpu_seconds_total", "CPU seconds of the processes.")
 CALL_SECONDS: Final = meters.histogram(
     "outlast_store_call_seconds",
     "Seconds of calls to the store that wait for no job, failed ones too.",

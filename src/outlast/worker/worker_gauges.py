@@ -1,15 +1,14 @@
-"""The gauges of a worker: slots, the lag of its event loop, and what its process uses."""
+"""The gauges of a worker: slots, and the lag of its event loop; with them what its process uses."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
-from time import monotonic, process_time
+from time import monotonic
 from typing import Final
 
-from outlast.aio.children import resident_bytes
 from outlast.meters import meters
+from outlast.meters.process_metrics import show_process_use
 from outlast.worker import metrics
 from outlast.worker.budget import Budget
 
@@ -18,9 +17,6 @@ __all__ = ["WorkerGauges"]
 _BEAT: Final = 1.0
 _KEPT: Final = 15
 """Beats whose lag is kept: a scrape every 15 s sees a loop that was late between two of them."""
-
-_cpu_told: Final = {"seconds": 0.0}
-"""Counted so far in this process, by whichever worker of it."""
 
 
 class WorkerGauges:
@@ -32,9 +28,10 @@ class WorkerGauges:
             (group, metrics.SLOTS.of(app, name), metrics.BUSY_SLOTS.of(app, name))
             for name, group in zip(names, budget.groups, strict=True)
         ]
-        self._lag, self._resident = metrics.LOOP_LAG.of(), metrics.RESIDENT.of()
+        self._lag = metrics.LOOP_LAG.of()
         self._lags: deque[float] = deque(maxlen=_KEPT)
         self._due = 0.0
+        show_process_use()
         meters.before_reading(self._set)
 
     async def run(self) -> None:
@@ -52,10 +49,10 @@ class WorkerGauges:
         meters.refresh()
 
     def close(self) -> None:
-        """Have no values any more."""
-        self._set()  # the last CPU seconds
+        """Have no values any more, but of what the process uses."""
+        meters.refresh()  # the last CPU seconds
         slots, self._slots = self._slots, []
-        for each in (self._lag, self._resident, *(each for _, *pair in slots for each in pair)):
+        for each in (self._lag, *(each for _, *pair in slots for each in pair)):
             each.clear()
 
     def _set(self) -> None:
@@ -65,7 +62,3 @@ class WorkerGauges:
             slots.set(group.slots)
             busy.set(group.taken)
         self._lag.set(max(self._lags, default=0.0))
-        self._resident.set(resident_bytes(os.getpid()))
-        told, spent = _cpu_told["seconds"], process_time()
-        metrics.CPU_SECONDS.of().add(max(0.0, spent - told))
-        _cpu_told["seconds"] = spent

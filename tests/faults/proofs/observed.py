@@ -82,7 +82,6 @@ class Service:
         self._environ = {
             "OBSERVED_URL": f"sqlite:{folder}/jobs.db",
             "PYTHONPATH": str(ROOT),
-            "OUTLAST_PROCESSES": "3",
         }
         self._max_jobs = max_jobs
         rules = folder / "outlast.rules.yml"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -79,6 +80,18 @@ async def test_the_queues_of_the_app_and_its_requests_are_shown(tmp_path: Path) 
         assert judged(found.text) == ""
 
 
+def test_memory_and_cpu_of_an_api_without_a_worker_are_shown() -> None:
+    with TestClient(new_app(new_shop("memory:")), client=("127.0.0.1", 5000)) as client:
+        before = Scrape(client.get("/metrics").text)
+        end = time.process_time() + 0.02
+        while time.process_time() < end:
+            pass
+        after = Scrape(client.get("/metrics").text)
+    assert (after.value("outlast_process_resident_bytes") or 0) > 1 << 20
+    cpu = [each.value("outlast_process_cpu_seconds_total") or 0 for each in (before, after)]
+    assert 0.02 <= cpu[1] - cpu[0] <= time.process_time()
+
+
 async def test_openmetrics_when_it_is_asked_for(tmp_path: Path) -> None:
     async with serving(new_app(new_shop(f"sqlite:{tmp_path}/jobs.db"))) as served:
         answer = await served.get("/metrics", "accept: application/openmetrics-text;version=1.0.0")
@@ -145,6 +158,23 @@ def test_two_shops_of_one_app_are_shown_together() -> None:
         found = Scrape(client.get("/metrics").text)
     assert {each["app"] for each in found.having("outlast_queue_depth")} == {"one", "other"}
     assert judged(found.text) == ""
+
+
+def test_a_request_to_an_app_that_is_mounted_in_another_counts_once() -> None:
+    outer, inner = new_app(new_shop("memory:", "outer")), new_app(new_shop("memory:", "inner"))
+    outer.mount("/inner/{tenant}", inner)
+
+    def counts(client: TestClient) -> dict[str, float]:
+        found = Scrape(client.get("/metrics").text)
+        routes = ("/orders/{number}", "/inner/{tenant}/orders/{number}")
+        of = {"method": "POST", "status": "2xx"}
+        return {each: found.value("outlast_http_request_seconds_count", route=each, **of) or 0 for each in routes}
+
+    with TestClient(outer, client=("127.0.0.1", 5000)) as client:
+        before = counts(client)
+        assert client.post("/inner/a/orders/7").status_code == 202
+        after = counts(client)
+    assert [after[each] - before[each] for each in after] == [0, 1]
 
 
 def test_a_shop_without_metrics_has_none() -> None:

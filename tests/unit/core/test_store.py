@@ -136,3 +136,16 @@ async def test_a_store_is_asked_for_a_record_or_for_counts_where_it_keeps_none()
     await keeping.check()
     await carrying.check()
     assert asked == [("get", ["health.none"]), ("stats", ["health"])]
+
+
+async def test_a_store_with_a_question_of_its_own_is_asked_that_also_with_other_parts() -> None:
+    asked = []
+
+    async def ask() -> None:
+        asked.append("asked")
+
+    whole: Any = object()
+    store = Store(whole, ask=ask, url=URL)
+    await store.check()
+    await store.having(broker=whole).check()
+    assert asked == ["asked", "asked"]

@@ -132,14 +132,25 @@ def test_series_beyond_the_bound_are_counted_as_other() -> None:
     assert len(seen.series) == 4
 
 
-def test_what_finds_no_room_is_dropped_and_harms_nothing() -> None:
+def test_there_is_room_for_a_worker_with_a_thousand_kinds() -> None:
+    own, fd = Meters(), create_shared()
+    runs = own.counter("outlast_kind_runs_total", "Runs.", ("app", "kind", "outcome"), most=100_000)
+    for number in range(10_000):
+        runs.of("an_app_with_a_name", f"send_a_message_to_a_customer_{number}", "superseded").add()
+    own.share(fd)
+    assert len(own.read()) == len(MemoryReader(fd).read()) == 10_000
+
+
+def test_what_finds_no_room_is_dropped_and_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
     own = Meters()
     large = own.histogram("took", "Took.", ("n",), edges=range(60), most=100_000)
     for number in range(1500):
         large.of(number).observe(1)
     assert 900 < len(own.read()) < 1500
-    own.counter("seen_total", "Seen.", ("text",), most=100_000).of("x").add(1)
+    own.histogram("later", "Later.", ("text",), edges=range(60)).of("x").observe(1)
     assert len(own.read()) < 1500
+    (line,) = caplog.messages
+    assert "the memory for metrics is full: took" in line
 
 
 @pytest.mark.parametrize("text", ["a\nb" * 100, "\x1b[31m", "\ud800", "", 5, None])

@@ -185,6 +185,23 @@ def test_an_outage_in_which_the_store_hangs_makes_it_no_slower(shop: Shop) -> No
     shop.run(work)
 
 
+def test_a_store_that_hung_has_its_figures_at_the_first_question_that_it_answers(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        for questions in (1, 2, 3, 4):
+            with monkeypatch.context() as hanging:
+                hanging.setattr(shop.store.broker, "stats", lambda *_: hangs())
+                hanging.setattr(shop.store.records, "get", lambda *_: hangs())
+                for _ in range(questions):
+                    shop.time.at += 5.0
+                    assert await shop.shown() == {"outlast_store_up": 0}
+            shop.time.at += 5.0
+            assert await shop.depth() == 1, questions
+
+    shop.run(work)
+
+
 def test_a_store_that_hangs_holds_a_question_up_for_a_bounded_time(shop: Shop) -> None:
     async def work() -> None:
         shop.opening = hangs

@@ -33,6 +33,18 @@ def test_an_app_tells_its_queues_and_the_names_of_its_kinds() -> None:
     assert found.objectives == {"mail": DEFAULTS.objective, "pdf": DEFAULTS.objective}
 
 
+def test_what_a_store_does_not_count_is_absent_and_not_0() -> None:
+    sample = StoreSample(0, 0, {"mail": QueueStats(ready=3, depth=3, dead=2, consumers=1)}, counts_all=False)
+    found = shown(readings_of(sample, DECLARED, 0))
+    assert {series[0]: value for series, value in found.items() if "mail" in series} == {
+        "queue_jobs": 3,
+        "queue_depth": 3,
+        "queue_dead": 2,
+        "queue_consumers": 1,
+        "queue_objective_seconds": 5,
+    }
+
+
 def test_each_declared_kind_and_outcome_is_there_from_0_on() -> None:
     found = shown(readings_of(StoreSample(0, 0, {}, {}), DECLARED, 0))
     ended = {series: value for series, value in found.items() if series[0] == "jobs_ended_total"}

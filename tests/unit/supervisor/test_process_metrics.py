@@ -14,9 +14,11 @@ from outlast.supervisor.process import ProcessExit
 from outlast.supervisor.process_metrics import HOWS, count_exit, how, show_hows, show_states
 
 
-def ended(code: int, killed_for: str = "", *, left: bool = False, replaced: bool = False) -> ProcessExit:
+def ended(
+    code: int, killed_for: str = "", *, ready: bool = True, left: bool = False, replaced: bool = False
+) -> ProcessExit:
     reason: Any = killed_for
-    return ProcessExit(Holder("h"), code, reason, (), ready=True, lived=1.0, left=left, replaced=replaced)
+    return ProcessExit(Holder("h"), code, reason, (), ready=ready, lived=1.0, left=left, replaced=replaced)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,14 @@ def test_how_a_worker_has_ended(end: ProcessExit, word: str) -> None:
     """A handler that calls os._exit(0) has not left in peace."""
     assert how(end) == word
     assert word in HOWS
+
+
+def test_a_stop_during_a_start_is_no_death() -> None:
+    starting = ended(-9, "forced", ready=False)
+    assert how(starting, stopping=True) == "clean"
+    assert how(starting) == "killed"  # it was to replace another one, and did not come up
+    assert how(ended(-9, "forced"), stopping=True) == "killed"  # past its grace period, with its jobs
+    assert how(ended(-9, ready=False), stopping=True) == "killed"  # by the system
 
 
 def values(name: str, app: str) -> dict[str, float]:

@@ -265,6 +265,10 @@ class RabbitBroker:
             await self._connection.consumption.stop()
         return 0
 
+    async def ask(self) -> None:
+        """Ask the server for what it always has: for a queue that is not there it would write an error into its log."""
+        await self._connected.client.declarations.find_exchange("amq.direct")
+
     async def stats(self, queues: Sequence[str]) -> dict[str, QueueStats]:
         """Return what the server tells: ready jobs, dead letters, consumers; of running jobs, those held here."""
         connected = self._connected

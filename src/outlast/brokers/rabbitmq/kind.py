@@ -42,7 +42,7 @@ class RabbitKind(StoreKind):
         address = AmqpAddress.of(rest)
         keep = "heartbeat" in dict(parse_qsl(rest.partition("?")[2]))
         broker = RabbitBroker(address, clock=clock, max_body=max_body, longest_run=longest_run, keep_heartbeat=keep)
-        return Store(broker, exchanges=broker.exchanges, url=address.shown)
+        return Store(broker, exchanges=broker.exchanges, ask=broker.ask, url=address.shown)
 
     def identity(self, url: str) -> str:
         """Return the address with its virtual host."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn, Protocol
 
 from outlast.core.registry import Registry
@@ -26,10 +27,12 @@ class CompleteStore(Broker, Records, Control, Schedules, Guards, Exchanges, Tota
 class Store:
     """A broker, which may be only a transport, and the parts beside it; access to a missing part raises.
 
+    ask: asks for something small, raises StoreError without an answer; None: a record or a count is asked for.
     url: shown in errors, without a password. `open` and `close` of the broker open and close the parts too.
     """
 
     __slots__ = (
+        "_ask",
         "_control",
         "_exchanges",
         "_guards",
@@ -54,6 +57,7 @@ class Store:
         totals: Totals | None = None,
         history: History | None = None,
         inbox: Inbox | None = None,
+        ask: Callable[[], Awaitable[None]] | None = None,
         url: str,
     ) -> None:
         self.broker: Final = broker
@@ -63,6 +67,7 @@ class Store:
         self._schedules: Final = schedules
         self._guards: Final = guards
         self._exchanges: Final = exchanges
+        self._ask: Final = ask
         self._totals: Final = totals
         self._history: Final = history
         self.inbox: Final = inbox
@@ -99,6 +104,7 @@ class Store:
             "totals": self._totals,
             "history": self._history,
             "inbox": self.inbox,
+            "ask": self._ask,
             "url": self.url,
         }
         return Store(**{**own, **parts})
@@ -177,7 +183,9 @@ class Store:
 
     async def check(self) -> None:
         """Ask the store for something small; raise StoreError when it does not answer."""
-        if self._records is not None:
+        if self._ask is not None:
+            await self._ask()
+        elif self._records is not None:
             await self._records.get(["health.none"])
         else:
             await self.broker.stats(["health"])

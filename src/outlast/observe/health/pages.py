@@ -82,7 +82,8 @@ async def scale_of(stats: StatsOf, query: Mapping[str, Sequence[str]], processes
     except ConfigurationError as error:
         return 400, {"error": str(error)}
     number = _number(query, "processes", processes)
-    if within <= 0 or not isinstance(number, int | float) or not 1 <= number <= _MOST_PROCESSES:
+    of_processes = isinstance(number, int | float) and 1 <= number <= _MOST_PROCESSES
+    if within <= 0 or not of_processes or number != int(number):
         return 400, {"error": "within is more than 0 seconds, processes a whole number from 1 on"}
     try:
         found = await stats(queues)

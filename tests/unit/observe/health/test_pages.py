@@ -93,6 +93,8 @@ async def test_an_autoscaler_gets_a_number(query: str, replicas: int) -> None:
         ("queue=mail&within=0", 400, "within is more than 0 seconds"),
         ("queue=mail&within=-5", 400, "within='-5'"),
         ("queue=mail&processes=0", 400, "processes a whole number from 1 on"),
+        (f"queue=mail&processes={'9' * 400}", 400, "processes a whole number from 1 on"),
+        ("queue=mail&processes=1.5", 400, "processes a whole number from 1 on"),
         ("queue=mail&processes=many", 400, "processes a whole number from 1 on"),
         ("queue=mail&processes=1e9", 400, "processes a whole number from 1 on"),
         ("queue=mail&processes=99999999999", 400, "processes a whole number from 1 on"),
