@@ -101,7 +101,7 @@ def _ended(totals: OutcomeTotals, declared: DeclaredQueues) -> Iterator[Reading]
     """Yield each declared kind and outcome, from 0 on: an alert sees no first failure of a series that begins at 1."""
     found: dict[tuple[str, str, str], int] = {}
     for queue, kinds in declared.kinds.items():
-        found |= {(queue, kind, outcome): 0 for kind in kinds for outcome in OUTCOMES}
+        found |= {(queue, label_value(kind), outcome): 0 for kind in kinds for outcome in OUTCOMES}
     for (queue, kind, outcome), number in totals.items():
         if queue in declared.kinds:
             name = label_value(name_of(kind))  # all versions of a kind are one series
