@@ -59,11 +59,11 @@ class CostSums:
         numbers[1] += run.cpu
         if seconds > 0:
             numbers[2] += seconds
-        numbers[3] += len(bytes(message.args))
+        numbers[3] += len(message.args)
 
     def ended(self, run: Run, result: Raw) -> None:
         """Add the result of a run that has ended."""
-        self._numbers(run)[3] += len(bytes(result))
+        self._numbers(run)[3] += len(result)
 
     def take(self) -> list[Cost]:
         """Return the sums, and begin again at 0."""
