@@ -92,7 +92,7 @@ async def report(store: Store, *, since: float, until: float, prices: Prices, de
         costs = await store.history.costs(day_of(until) - day_of(since) + 1)
         entries = [each for sort in SORTS for each in await store.history.journal(sort, MOST_ENTRIES_READ)]
     within = {queue: [each for each in some if each.at > since] for queue, some in samples.items()}
-    counted = {queue: _counted(some, since) for queue, some in samples.items()}
+    counted = {queue: _counted(some, seen.samples.get(queue, ()), since) for queue, some in samples.items()}
     now = of_queues(await store.totals.totals()) if store.keeps_totals() else {}
     for queue, ended in now.items():
         if counted.get(queue):  # the newest sample may be minutes old
@@ -148,9 +148,14 @@ def shape_of(record: JobRecord) -> str:
     return short(f"{failure.type}: {text}" if text else failure.type, _WORDS)
 
 
-def _counted(samples: Sequence[QueueSample], since: float) -> list[QueueSample]:
-    """Return the samples that count ended jobs: those after `since`, and the one that was the newest at that time."""
-    found = [each for each in samples if each.ended]
+def _counted(samples: Sequence[QueueSample], fine: Sequence[QueueSample], since: float) -> list[QueueSample]:
+    """Return the samples that count ended jobs: those after `since`, and the one that was the newest at that time.
+
+    fine: those of the shortest step. Where both are, they tell the time of a sample better: that of a slow step may be
+    taken at the end of its slot.
+    """
+    coarse = [each for each in samples if not fine or each.at + STEPS[1].seconds <= fine[0].at]
+    found = [each for each in (*coarse, *fine) if each.ended]
     before = [each for each in found if each.at <= since]
     return [*before[-1:], *found[len(before) :]]
 

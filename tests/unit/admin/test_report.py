@@ -102,6 +102,17 @@ async def test_ended_jobs_are_counted_from_the_sample_before_the_time_until_now(
     assert (found.ended, found.ended_since) == ({"dead": 2}, begin)
 
 
+async def test_the_first_sample_of_a_slow_slot_counts_from_when_it_was_taken(desk: Desk) -> None:
+    store = Store.of(desk.store, "memory:")
+    desk.clock.advance(250)
+    begin = desk.clock.time()
+    await desk.store.keep_samples({"pay": QueueSample(ended={"dead": 0})})
+    desk.clock.advance(4)
+    await kill(desk, "pay.1")
+    found = await report(store, since=begin - 12 * 3600, until=desk.clock.time(), prices=Prices())
+    assert (found.ended, found.ended_since) == ({"dead": 1}, begin)
+
+
 async def test_samples_of_a_store_that_counted_no_ends_are_not_taken_for_none(desk: Desk) -> None:
     store = Store.of(desk.store, "memory:")
     await kill(desk, "pay.1")
