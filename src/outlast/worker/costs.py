@@ -56,7 +56,8 @@ class CostSums:
             numbers = self._numbers(run)
             self._last = (run.plan, message.key, numbers)
         numbers[0] += 1
-        numbers[1] += run.cpu
+        if run.cpu:
+            numbers[1] += run.cpu
         if seconds > 0:
             numbers[2] += seconds
         numbers[3] += len(message.args)
