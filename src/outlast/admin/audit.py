@@ -71,9 +71,9 @@ def change_of(command: Command) -> AuditedChange:
         case Pause(queue, on):
             return AuditedChange("pause" if on else "resume", f"queue {queue}")
         case Adjust(queue, changes, reset):
-            values = [f"{name}={value}" for name, value in sorted(changes.items())]
+            values = [f"{_setting(name)}={value}" for name, value in sorted(changes.items())]
             return AuditedChange(
-                "set", f"queue {queue}", detail=", ".join([*values, *(f"{name} reset" for name in reset)])
+                "set", f"queue {queue}", detail=", ".join([*values, *(f"{_setting(name)} reset" for name in reset)])
             )
         case Purge(id=None):
             states = f", {'/'.join(command.states)} only" if command.states else ""
@@ -101,6 +101,11 @@ _WORDS: Final[dict[type, str]] = {
     Moved: "move out",
     Unhold: "put back",
 }
+
+
+def _setting(name: str) -> str:
+    """Return the name of a setting without the key that `weights.KEY` names."""
+    return "weights" if name.startswith("weights.") else name
 
 
 def _of_job(what: str, id_: str) -> AuditedChange:

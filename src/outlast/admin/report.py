@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Final
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ from outlast.core.prices import Prices
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.records import JobRecord, Query
 from outlast.core.store.store import Store
+from outlast.core.store.totals import of_queues
 from outlast.core.text import short
 
 __all__ = ["FailureGroup", "QueueReport", "Report", "ended_within", "groups_of", "report", "shape_of"]
@@ -57,14 +59,16 @@ class QueueReport(Struct, frozen=True, kw_only=True):
 class Report(Struct, frozen=True, kw_only=True):
     """Some hours of a store. since, until: wall times.
 
-    ended: jobs by outcome, where the samples count them. failures: the largest group first; complete: all dead letters
-    were read. kinds: what runs of each kind have used since the begin of the day (UTC) of `since`, the slowest first.
-    costs: the same, the dearest first. entries: of the journal, the newest first.
+    ended: jobs by outcome, where the samples count them, from `ended_since` on: samples are kept for a day, and begin
+    with the first worker. failures: the largest group first; complete: all dead letters were read. kinds: what runs of
+    each kind have used since the begin of the day (UTC) of `since`, the slowest first. costs: the same, the dearest
+    first. entries: of the journal, the newest first.
     """
 
     since: float
     until: float
     ended: dict[str, int] = {}
+    ended_since: float = 0.0
     failures: tuple[FailureGroup, ...] = ()
     complete: bool = True
     kinds: tuple[Cost, ...] = ()
@@ -88,11 +92,17 @@ async def report(store: Store, *, since: float, until: float, prices: Prices, de
         costs = await store.history.costs(day_of(until) - day_of(since) + 1)
         entries = [each for sort in SORTS for each in await store.history.journal(sort, MOST_ENTRIES_READ)]
     within = {queue: [each for each in some if each.at > since] for queue, some in samples.items()}
+    counted = {queue: _counted(some, seen.samples.get(queue, ()), since) for queue, some in samples.items()}
+    now = of_queues(await store.totals.totals()) if store.keeps_totals() else {}
+    for queue, ended in now.items():
+        if counted.get(queue):  # the newest sample may be minutes old
+            counted[queue].append(QueueSample(at=until, ended=ended))
     by_kind = priced(costs, prices, ["kind"])
     return Report(
         since=since,
         until=until,
-        ended=ended_within(within.values()),
+        ended=ended_within(counted.values()),
+        ended_since=max(since, min((some[0].at for some in counted.values() if some), default=0.0)),
         failures=groups_of(each for each in records if (each.finished_at or 0.0) > since),
         complete=complete,
         kinds=tuple(sorted((each.cost for each in by_kind if each.cost.runs), key=lambda each: -each.wall / each.runs)),
@@ -104,12 +114,16 @@ async def report(store: Store, *, since: float, until: float, prices: Prices, de
 
 
 def ended_within(samples: Iterable[Sequence[QueueSample]]) -> dict[str, int]:
-    """Return how many jobs have ended between the first and the last sample of each queue, by outcome."""
+    """Return how many jobs have ended between the first and the last sample of each queue, by outcome.
+
+    Counts that fell are those of a store that lost its data or was restored: they are counted from 0 again.
+    """
     ended: dict[str, int] = {}
     for some in samples:
-        first, last = (some[0].ended, some[-1].ended) if some else ({}, {})
-        for outcome, number in last.items():
-            ended[outcome] = ended.get(outcome, 0) + max(0, number - first.get(outcome, 0))
+        for before, after in pairwise(some):
+            for outcome, number in after.ended.items():
+                had = before.ended.get(outcome, 0)
+                ended[outcome] = ended.get(outcome, 0) + (number - had if number >= had else number)
     return {outcome: number for outcome, number in ended.items() if number}
 
 
@@ -132,6 +146,18 @@ def shape_of(record: JobRecord) -> str:
     failure = record.failures[-1]
     text = _VARYING.sub("#", short(failure.message, 10 * _WORDS))
     return short(f"{failure.type}: {text}" if text else failure.type, _WORDS)
+
+
+def _counted(samples: Sequence[QueueSample], fine: Sequence[QueueSample], since: float) -> list[QueueSample]:
+    """Return the samples that count ended jobs: those after `since`, and the one that was the newest at that time.
+
+    fine: those of the shortest step. Where both are, they tell the time of a sample better: that of a slow step may be
+    taken at the end of its slot.
+    """
+    coarse = [each for each in samples if not fine or each.at + STEPS[1].seconds <= fine[0].at]
+    found = [each for each in (*coarse, *fine) if each.ended]
+    before = [each for each in found if each.at <= since]
+    return [*before[-1:], *found[len(before) :]]
 
 
 async def _dead(store: Store) -> tuple[list[JobRecord], bool]:

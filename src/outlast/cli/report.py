@@ -17,7 +17,7 @@ from outlast.cli.output import show
 from outlast.cli.store_access import declared_queues, find_store, on_store
 from outlast.core.durations import seconds
 from outlast.core.errors import ConfigurationError
-from outlast.core.history import DAY, Entry, day_of
+from outlast.core.history import DAY, STEPS, Entry, day_of
 from outlast.core.prices import Prices
 from outlast.core.text import clean, counted, duration, short
 
@@ -94,7 +94,9 @@ def _minute(at: float, since: float) -> str:
 def _ended(found: Report) -> Iterator[str]:
     if found.ended:
         first = sorted(found.ended.items(), key=lambda each: (each[0] != "succeeded", -each[1]))
-        yield ", ".join(f"{number:,} {outcome}" for outcome, number in first)
+        told = ", ".join(f"{number:,} {outcome}" for outcome, number in first)
+        late = found.ended_since > found.since + STEPS[1].seconds
+        yield f"{told} since {_minute(found.ended_since, found.since)}" if late else told
 
 
 def _failures(found: Report) -> Iterator[str]:

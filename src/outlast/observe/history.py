@@ -15,8 +15,7 @@ from outlast.core.errors import StoreError, StoreMoved
 from outlast.core.history import STEPS, Entry, QueueSample, entry, sample_of
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.store import Store
-from outlast.observe.sampler import stored_totals
-from outlast.observe.store_figures import OutcomeTotals
+from outlast.core.store.totals import Outcome, of_queues
 from outlast.worker.ports import RuntimePort
 from outlast.worker.store_link import StoreLink
 from outlast.worker.worker import STALL_PATIENCE
@@ -33,7 +32,7 @@ _KEEPING: Final = "the keeping of samples"
 
 Sampler = Callable[[], Awaitable[Mapping[str, QueueStats]]]
 """Returns the counts of the queues; raises StoreError while the store is away."""
-Totals = Callable[[], Awaitable[OutcomeTotals]]
+Totals = Callable[[], Awaitable[Mapping[tuple[str, str, str], int] | Mapping[tuple[str, str, Outcome], int]]]
 """Returns how many jobs have ended, by queue, kind and outcome."""
 
 
@@ -108,11 +107,7 @@ class HistoryKeeper:
     async def _taken(self, link: StoreLink) -> dict[str, QueueSample]:
         sample = self._sample
         stats = await (link.once(lambda store: store.broker.stats(())) if sample is None else sample())
-        ended: dict[str, dict[str, int]] = {}
-        if self._totals is not None:
-            for (queue, _, outcome), number in (await self._totals()).items():
-                of_queue = ended.setdefault(queue, {})
-                of_queue[outcome] = of_queue.get(outcome, 0) + number
+        ended = {} if self._totals is None else of_queues(await self._totals())
         return {queue: sample_of(found, ended.get(queue)) for queue, found in stats.items()}
 
 
@@ -120,8 +115,8 @@ def history_of(runtime: RuntimePort) -> HistoryKeeper:
     """Return the keeper of an app whose worker has no supervisor."""
     link = StoreLink(runtime.store, runtime.clock, runtime.rng, reconnect=None, patience=STALL_PATIENCE)
 
-    async def totals() -> OutcomeTotals:
-        return await stored_totals(link.store, ()) or {}
+    async def totals() -> Mapping[tuple[str, str, Outcome], int]:
+        return await link.once(lambda store: store.totals.totals()) if link.store.keeps_totals() else {}
 
     return HistoryKeeper(lambda: link, runtime.clock, runtime.rng, totals=totals)
 

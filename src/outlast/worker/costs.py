@@ -56,14 +56,15 @@ class CostSums:
             numbers = self._numbers(run)
             self._last = (run.plan, message.key, numbers)
         numbers[0] += 1
-        numbers[1] += run.cpu
+        if run.cpu:
+            numbers[1] += run.cpu
         if seconds > 0:
             numbers[2] += seconds
-        numbers[3] += len(bytes(message.args))
+        numbers[3] += len(message.args)
 
     def ended(self, run: Run, result: Raw) -> None:
         """Add the result of a run that has ended."""
-        self._numbers(run)[3] += len(bytes(result))
+        self._numbers(run)[3] += len(result)
 
     def take(self) -> list[Cost]:
         """Return the sums, and begin again at 0."""

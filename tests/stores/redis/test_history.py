@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from outlast.brokers.redis.history import HistoryOperations
 from outlast.clients.redis.address import Address
 from outlast.clients.redis.client import RedisClient
 from outlast.core.errors import StoreCorrupt
@@ -92,3 +94,27 @@ async def test_samples_and_costs_expire_by_themselves(desk: Desk, tmp_path: Path
     ):
         assert most - 100 < await admin.command("TTL", key) <= most
     await admin.close()
+
+
+async def test_no_script_reads_more_than_a_day_of_costs_or_the_samples_of_a_few_queues(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One script that read 90 days of 10,000 rows blocked the server for 4 s, and its answer came too late."""
+    replies: list[Any] = []
+    call = HistoryOperations._call
+
+    async def recorded(self: HistoryOperations, *args: Any, **how: Any) -> Any:
+        replies.append(await call(self, *args, **how))
+        return replies[-1]
+
+    queues = [f"q{number}" for number in range(45)]
+    for number in range(3):
+        desk.clock.advance(DAY)
+        await desk.store.add_costs("w", number, [Cost(kind="send", tenant=f"t{n}", runs=1) for n in range(4)])
+        await desk.store.keep_samples(dict.fromkeys(queues, QueueSample(depth=number)))
+    monkeypatch.setattr(HistoryOperations, "_call", recorded)
+    assert [(each.tenant, each.runs) for each in await desk.store.costs(4)] == 3 * [(f"t{n}", 1) for n in range(4)]
+    assert [len(fields) for _, fields in replies] == [8, 8, 8, 0]
+    replies.clear()
+    assert set(await desk.store.samples(STEPS[1], queues)) == set(queues)
+    assert [len(reply) for reply in replies] == [20, 20, 5]

@@ -64,6 +64,10 @@ async def told(memory: MemoryStore) -> list[str]:
             Adjust("mail", {"max_depth": 5, "rate": "9/s"}, ("burst",)),
             ("set", "queue mail", "", "max_depth=5, rate=9/s, burst reset"),
         ),
+        (
+            Adjust("mail", {f"weights.{CANARY}": 3}, (f"weights.{CANARY}2",)),
+            ("set", "queue mail", "", "weights=3, weights reset"),
+        ),
         (Purge(id="mail.1"), ("purge", "queue mail", "mail.1", "")),
         (Purge(queue="mail", states=("dead",)), ("purge", "queue mail", "", "all jobs, dead only")),
         (Purge(key=CANARY), ("purge", "", "", "the jobs of a key")),

@@ -18,6 +18,7 @@ from outlast.core.message import Failure
 from outlast.core.prices import Prices
 from outlast.core.store.records import JobRecord
 from outlast.core.store.store import Store
+from outlast.core.store.totals import of_queues
 from outlast.testing.clock import FakeClock
 from tests.support.jobs import Desk, failure
 
@@ -75,6 +76,50 @@ def test_what_has_ended_is_the_difference_of_the_totals_of_each_queue() -> None:
     pay = [QueueSample(ended={"dead": 5}), QueueSample(ended={"dead": 6})]
     assert ended_within([mail, pay, []]) == {"succeeded": 20, "dead": 3}
     assert ended_within([[QueueSample(), QueueSample()]]) == {}
+    fell = [QueueSample(ended={"dead": each}) for each in (90, 100, 3, 5)]
+    assert ended_within([fell]) == {"dead": 15}
+
+
+async def test_ended_jobs_are_counted_from_the_sample_before_the_time_until_now(desk: Desk) -> None:
+    store = Store.of(desk.store, "memory:")
+
+    async def sampled() -> None:
+        stats, ended = await desk.store.stats(["pay"]), of_queues(await store.totals.totals())
+        await desk.store.keep_samples({"pay": sample_of(stats["pay"], ended["pay"])})
+
+    await kill(desk, "pay.1")
+    await sampled()
+    begin = desk.clock.time()
+    desk.clock.advance(3 * 3600)
+    await kill(desk, "pay.2")
+    await sampled()
+    desk.clock.advance(60)
+    await kill(desk, "pay.3")
+    now = desk.clock.time()
+    found = await report(store, since=now - 2 * 3600, until=now, prices=Prices())
+    assert (found.ended, found.ended_since) == ({"dead": 2}, now - 2 * 3600)
+    found = await report(store, since=begin - 3600, until=now, prices=Prices())
+    assert (found.ended, found.ended_since) == ({"dead": 2}, begin)
+
+
+async def test_the_first_sample_of_a_slow_slot_counts_from_when_it_was_taken(desk: Desk) -> None:
+    store = Store.of(desk.store, "memory:")
+    desk.clock.advance(250)
+    begin = desk.clock.time()
+    await desk.store.keep_samples({"pay": QueueSample(ended={"dead": 0})})
+    desk.clock.advance(4)
+    await kill(desk, "pay.1")
+    found = await report(store, since=begin - 12 * 3600, until=desk.clock.time(), prices=Prices())
+    assert (found.ended, found.ended_since) == ({"dead": 1}, begin)
+
+
+async def test_samples_of_a_store_that_counted_no_ends_are_not_taken_for_none(desk: Desk) -> None:
+    store = Store.of(desk.store, "memory:")
+    await kill(desk, "pay.1")
+    await desk.store.keep_samples({"pay": QueueSample()})
+    desk.clock.advance(60)
+    found = await report(store, since=desk.clock.time() - 3600, until=desk.clock.time(), prices=Prices())
+    assert (found.ended, found.ended_since) == ({}, desk.clock.time() - 3600)
 
 
 @pytest.fixture

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
+from outlast import Outlast, Settings
 from outlast.brokers.memory import MemoryStore
 from outlast.core.errors import StoreMoved, StoreUnavailable
 from outlast.core.history import STEPS, QueueSample
 from outlast.core.store.broker import QueueStats
 from outlast.core.store.store import Store
+from outlast.core.store.totals import OUTCOMES
 from outlast.core.topology import Queue, Topology
-from outlast.observe.history import HistoryKeeper
+from outlast.observe.history import HistoryKeeper, history_of
 from outlast.testing.clock import FakeClock
 from outlast.worker.store_link import StoreLink
 
@@ -170,3 +172,16 @@ async def test_it_goes_on_until_it_is_ended(
     await asyncio.gather(task, return_exceptions=True)
     assert [each.detail for each in await store.journal("mark", 10)] == ["2 processes"]
     assert set(await store.samples(FINE)) == {"mail", "bulk"}
+
+
+async def test_a_process_without_a_supervisor_counts_what_has_ended_too(clock: FakeClock) -> None:
+    app = Outlast("shop", settings=Settings(url="memory:"))
+
+    @app.job(queue="mail")
+    async def send() -> None: ...
+
+    async with app:
+        runtime = await app.runtime()
+        await history_of(runtime).step()
+        (sample,) = (await runtime.store.history.samples(FINE))["mail"]
+    assert sample.ended == dict.fromkeys(OUTCOMES, 0)

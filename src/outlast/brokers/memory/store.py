@@ -159,8 +159,8 @@ class MemoryStore:
             check(self._tables, commands)
             answers = [apply(self._tables, command) for command in commands]
             for command in commands:
-                if isinstance(command, Purge) and command.key and command.queue is None:
-                    self._history.forget_tenant(command.key)
+                if isinstance(command, Purge) and command.erased:
+                    self._history.forget_tenant(command.erased)
         self._changed.notify()
         return answers
 

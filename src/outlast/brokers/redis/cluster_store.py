@@ -294,8 +294,8 @@ class ClusterStore(ClusterHistory, BaseRedisStore):
             return store.apply([structs.replace(command, queue=name) if isinstance(command, Purge) else command])
 
         answers = await self._each_known(await self._queues.names(), apply_one)
-        if isinstance(command, Purge) and command.key:
-            await (await self._queues.root()).forget_tenant(command.key)
+        if isinstance(command, Purge) and command.erased:
+            await (await self._queues.root()).forget_tenant(command.erased)
         return Answer(True, sum(answer.changed for (answer,) in answers))
 
     async def _each_known(self, names: Iterable[str], do: Callable[[QueueStore, str], Awaitable[T]]) -> list[T]:

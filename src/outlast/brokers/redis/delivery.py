@@ -51,7 +51,8 @@ class RowBuilder:
         """Return the settlements in order. Adjacent jobs that succeeded, without result or follow-ups, share a row."""
         rows: list[list[Any]] = []
         last: list[Any] = []
-        kinds: list[str] = []
+        kind: str | None = None
+        """Of all jobs of the row so far; None where they differ."""
         plain: tuple[str | None, int] = (None, 0)
         for settlement in settlements:
             fence = settlement.fence
@@ -67,17 +68,18 @@ class RowBuilder:
             ):
                 if plain != (queue, fence.token):
                     plain = (queue, fence.token)
-                    kinds = []
-                    last = [self.number(queue), False, fence.token, kinds]
+                    kind = settlement.kind
+                    last = [self.number(queue), False, fence.token, kind]
                     rows.append(last)
-                kinds.append(settlement.kind)
+                elif kind is None:
+                    last[3].append(settlement.kind)
+                elif kind != settlement.kind:
+                    last[3] = [*(len(last) - 4) * [kind], settlement.kind]
+                    kind = None
                 last.append(fence.id[len(queue) + 1 :])
             else:
                 plain = (None, 0)
                 rows.append(self._row(settlement))
-        for row in rows:
-            if row[1] is False and len(set(row[3])) == 1:
-                row[3] = row[3][0]
         return rows
 
     def _row(self, settlement: Settlement) -> list[Any]:

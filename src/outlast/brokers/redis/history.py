@@ -34,6 +34,8 @@ _HISTORY: Final = script("clock", "history")
 _log = logging.getLogger("outlast.redis")
 _encode: Final = msgspec.json.Encoder().encode
 _told: Final = ToldOnce()
+_QUEUES: Final = 20
+"""Queues whose samples one script reads: it blocks the server for some milliseconds."""
 T = TypeVar("T")
 
 
@@ -55,7 +57,9 @@ class HistoryOperations(KeyspaceOperations):
         """Return the samples by queue."""
         names = list(queues) or await self.keyspace.names()
         found: dict[str, list[QueueSample]] = {}
-        rows = await self._call("samples", step.seconds, step.most, *names, again=True)
+        rows: list[list[bytes]] = []
+        for first in range(0, len(names), _QUEUES):
+            rows += await self._call("samples", step.seconds, step.most, *names[first : first + _QUEUES], again=True)
         for queue, row in zip(names, rows, strict=True):
             read = (
                 _read(_sample, (int(slot) * step.seconds, body), ("samples", self.keyspace.root, queue, slot))
@@ -97,11 +101,16 @@ class HistoryOperations(KeyspaceOperations):
 
     async def costs(self, days: int) -> list[Cost]:
         """Return the costs of the last days."""
-        found = await self._call("costs", min(days, COST_DAYS), again=True)
-        rows = zip(found[::3], found[1::3], found[2::3], strict=True)
-        read = (_read(_cost, row, ("cost", self.keyspace.root, *row[:2])) for row in rows)
-        costs = [each for each in read if each is not None]
-        return sorted(costs, key=lambda each: (each.day, each.kind, each.tenant))
+        found: dict[tuple[bytes, bytes], Cost] = {}
+        # A script for each day: one for all of them blocked the server for seconds. From today on backwards: a day that
+        # is read twice, because another one began meanwhile, counts once.
+        for back in range(min(days, COST_DAYS)):
+            day, fields = await self._call("costs", back, again=True)
+            for key, numbers in zip(fields[::2], fields[1::2], strict=True):
+                cost = _read(_cost, (day, key, numbers), ("cost", self.keyspace.root, day, key))
+                if cost is not None:
+                    found[day, key] = cost
+        return sorted(found.values(), key=lambda each: (each.day, each.kind, each.tenant))
 
     async def _call(self, operation: str, *args: Argument, again: bool = False) -> Any:
         return await self.keyspace.run(_HISTORY, [self.keyspace.root], operation, *args, again=again)

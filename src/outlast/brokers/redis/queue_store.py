@@ -32,9 +32,9 @@ class QueueStore(
     """One keyspace with the methods of the store protocols. Open its keyspace before the first call."""
 
     async def apply(self, commands: Sequence[Command]) -> list[Answer]:
-        """Apply the commands in order; a purge by key removes the key from the costs too."""
+        """Apply the commands in order; a purge of all jobs of a key removes it from the costs too."""
         answers = await super().apply(commands)
         for command in commands:
-            if isinstance(command, Purge) and command.key and command.queue is None:
-                await self.forget_tenant(command.key)
+            if isinstance(command, Purge) and command.erased:
+                await self.forget_tenant(command.erased)
         return answers

@@ -90,8 +90,8 @@ def _remove_all(tx: Transaction, wanted: Purge, seqs: Sequence[int]) -> int:
         merge(tx, removed)
         if wanted.key is not None:
             tx.run("lanes_purged", (wanted.key, wanted.queue))
-            if wanted.queue is None:
-                forget_tenant(tx, wanted.key)
+            if wanted.erased:
+                forget_tenant(tx, wanted.erased)
     finally:
         tx.db.pragma("secure_delete", "fast")
     return sum(result != "left" for result in done.values())

@@ -95,6 +95,11 @@ class Purge(Struct, frozen=True):
     states: tuple[State, ...] = ()
     key: str | None = None
 
+    @property
+    def erased(self) -> str | None:
+        """The key of which no trace may stay, also not in costs: all its jobs are named, whatever queue or state."""
+        return self.key if self.id is None and self.queue is None and not self.states else None
+
 
 class Prune(Struct, frozen=True):
     """Apply retention now."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Final, Literal, Protocol
 
 from outlast.core.kinds import name_of
 
-__all__ = ["MOST_KINDS", "OTHER", "OUTCOMES", "Outcome", "Totals", "counted_as"]
+__all__ = ["MOST_KINDS", "OTHER", "OUTCOMES", "Outcome", "Totals", "counted_as", "of_queues"]
 
 Outcome = Literal["succeeded", "dead", "cancelled", "expired", "shed", "replaced"]
 OUTCOMES: Final[tuple[Outcome, ...]] = ("succeeded", "dead", "cancelled", "expired", "shed", "replaced")
@@ -42,3 +42,14 @@ def counted_as(kind: str, declared: Container[str]) -> str:
     """Return the kind under which a job of this wire kind is counted. declared: the names that its queue counts."""
     name = name_of(kind)
     return name if name in declared else OTHER
+
+
+def of_queues(
+    totals: Mapping[tuple[str, str, str], int] | Mapping[tuple[str, str, Outcome], int],
+) -> dict[str, dict[str, int]]:
+    """Return the ended jobs of all kinds, by queue and outcome."""
+    found: dict[str, dict[str, int]] = {}
+    for (queue, _, outcome), number in totals.items():
+        of_queue = found.setdefault(queue, {})
+        of_queue[outcome] = of_queue.get(outcome, 0) + number
+    return found

@@ -30,6 +30,7 @@ FLUSH: Final = 2.0
 """Seconds that a process that ends has to send its spans."""
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _UNKNOWN: Final = object()
+_TRACE_API: Final = "opentelemetry.trace"
 
 
 class _ProcessTracing:
@@ -122,6 +123,8 @@ class AppTracing:
 
     def tracer(self) -> OtelTracer | None:
         """Return the tracer of this process, None while nothing here is traced. Cheap: it is asked at each job."""
+        if not self._exports and self._relaying is None and _TRACE_API not in sys.modules:
+            return None
         provider = _global_provider() or self._relaying
         if provider is None:
             if not self._exports or self._send is not None:
@@ -216,7 +219,7 @@ def _flushed(flush: Callable[[int], object], seconds: float) -> None:
 
 def _global_provider() -> TracerProvider | None:
     """Return the provider that the app, or a library of it, has set; None as long as there is none."""
-    api: Any = sys.modules.get("opentelemetry.trace")
+    api: Any = sys.modules.get(_TRACE_API)
     if api is None:  # who sets one has imported it
         return None
     provider: Any = getattr(api, "_TRACER_PROVIDER", _UNKNOWN)

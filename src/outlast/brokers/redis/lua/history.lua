@@ -9,7 +9,7 @@
 --   'charge': ARGV[4] source; [5] number; [6] most rows; [7] days; then (kind, tenant, runs, cpu, wall, bytes) each.
 --             Result: 1, or 0 for a repetition.
 --   'forget': ARGV[4] tenant; ARGV[5] day, counted back from today: its costs are added to the tenant other.
---   'costs': ARGV[4] days. Result: (day, key, four doubles) each.
+--   'costs': ARGV[4] day, counted back from today. Result: the day, and (key, four doubles) each.
 local op, out, DAY = ARGV[3], {}, 86400
 local function slot_in(item) return tonumber(string.match(item or '', '^(%d+) ')) end
 local function whole(x) return fmt('%.0f', x) end
@@ -104,14 +104,7 @@ elseif op == 'forget' then
     end
   end
 elseif op == 'costs' then
-  local today = floor(now / DAY)
-  for day = today - tonumber(ARGV[4]) + 1, today do
-    local fields = call('HGETALL', D .. ':cost:' .. whole(day))
-    for i = 1, #fields, 2 do
-      out[#out + 1] = whole(day)
-      out[#out + 1] = fields[i]
-      out[#out + 1] = fields[i + 1]
-    end
-  end
+  local day = whole(floor(now / DAY) - tonumber(ARGV[4]))
+  return { day, call('HGETALL', D .. ':cost:' .. day) }
 end
 return out
