@@ -205,7 +205,7 @@ class Executor:
         else:
             run.begin(now)
         if self._tracing is not None and (tracer := self._tracing.tracer()) is not None:
-            run.trace = tracer.began(run.delivery)
+            run.begin_trace(tracer.began(run.delivery))
         if self._report.wants_starts:
             self._report.started(run)
         if run.passes is None:
