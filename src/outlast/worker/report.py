@@ -112,7 +112,7 @@ class Reporter:
                 for then in settlement.then:
                     if then.id not in absent:
                         self._emit(JobEnqueued(then.id, then.queue, then.kind, then.run_at, trace_of(then)))
-                seconds = self._clock.monotonic() - run.started if run.began else 0.0
+                seconds = (run.took or self._clock.monotonic() - run.started) if run.began else 0.0
                 self._emit(
                     JobEnded(
                         message.id,
