@@ -38,7 +38,7 @@ def _queue(metric: str, matchers: str = "") -> str:
 def _open(window: str) -> str:
     """Return the guards that were open within a window, and whose calls fail or are refused.
 
-    One that nobody calls stays open until its next call: that is no outage, and explains no queue that stands still.
+    One without calls stays open until its next call: it is no outage, and no reason for a queue that stands still.
     """
     failing = 'increase(outlast_guard_calls_total{outcome=~"open|failure|timeout"}[10m])'
     open_ = f"max by (guard) (max_over_time(outlast_guard_open[{window}])) > 0"
