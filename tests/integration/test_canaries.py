@@ -1,4 +1,4 @@
-"""60 secrets go through the system: no log, no line of JSON, no metric, no command and no answer over HTTP has one."""
+"""60 secrets go through the system: no log, line of JSON, metric, span, command or answer over HTTP has one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from typing import Annotated, Any
 import httpx2
 import pytest
 from fastapi import Depends, FastAPI, Request
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from outlast import InvalidArguments, Limiter, Outlast, Settings
 from outlast.core.toolkit_errors import ToolkitAway
@@ -43,6 +46,7 @@ class Sinks:
 
     def __init__(self) -> None:
         self.plain, self.lines = io.StringIO(), io.StringIO()
+        self.spans = InMemorySpanExporter()
         self.answers: list[str] = []
         self.printed: list[str] = []
 
@@ -51,14 +55,15 @@ class Sinks:
             "log": self.plain.getvalue(),
             "log as JSON": self.lines.getvalue(),
             "metrics": "\n".join(str((each.metric.name, each.labels)) for each in meters.read()),
+            "spans": "\n".join(each.to_json() for each in self.spans.get_finished_spans()),
             "commands": "\n".join(self.printed),
             "answers": "\n".join(self.answers),
         }
 
 
 @pytest.fixture
-def sinks() -> Iterator[Sinks]:
-    """The log of Outlast in plain text, and all of it as JSON."""
+def sinks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sinks]:
+    """The log of Outlast in plain text, all of it as JSON, and the spans of this process."""
     sinks, root, own = Sinks(), logging.getLogger(), logging.getLogger("outlast")
     plain, lines = logging.StreamHandler(sinks.plain), logging.StreamHandler(sinks.lines)
     plain.setFormatter(PlainFormatter("%(levelname)s %(name)s: %(message)s"))
@@ -66,6 +71,9 @@ def sinks() -> Iterator[Sinks]:
     own.addHandler(plain)
     root.addHandler(lines)
     before = root.level, own.level
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(sinks.spans))
+    monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", provider)
     root.setLevel(logging.DEBUG)
     own.setLevel(logging.DEBUG)
     yield sinks
@@ -101,6 +109,7 @@ async def test_60_secrets_are_shown_nowhere(project: Project, sinks: Sinks) -> N
         json.loads(line)
     told = sinks.text()
     assert told["log"].count("is dead") >= 26
+    assert told["spans"].count('"name": "exception"') >= 26
     assert told["log as JSON"].count('"job.ended"') >= 26
     assert all(id_ in told["commands"] and id_ in told["answers"] for id_ in ids)
 

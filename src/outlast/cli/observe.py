@@ -12,7 +12,9 @@ from outlast.cli.output import show
 
 __all__ = ["register"]
 
-group = typer.Typer(help="Write rules for Prometheus and dashboards for Grafana.", no_args_is_help=True)
+group = typer.Typer(
+    help="Write rules for Prometheus, dashboards for Grafana, and files for log shippers.", no_args_is_help=True
+)
 
 
 def register(root: typer.Typer) -> None:
@@ -22,7 +24,7 @@ def register(root: typer.Typer) -> None:
 
 @group.callback()
 def _observe() -> None:
-    """Write rules for Prometheus and dashboards for Grafana."""
+    """Write rules for Prometheus, dashboards for Grafana, and files for log shippers."""
 
 
 @group.command("write")
@@ -37,7 +39,7 @@ def write(
     force: Annotated[bool, typer.Option("--force", help="Overwrite files that were changed.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Write rules and alerts for Prometheus and dashboards for Grafana into a folder.
+    """Write rules for Prometheus, dashboards for Grafana, and files for Alloy, Filebeat and Logstash into a folder.
 
     A file that was changed since is not overwritten without --force: then nothing is written.
     """

@@ -1,6 +1,7 @@
 """Events for observers: frozen values, sent after the fact. An observer changes nothing.
 
-trace, of the events of one job: the header `traceparent` of its message, "" for none.
+trace, of the events of one job: the `traceparent` of its run's span in an event about a run that this process traces,
+else the header of that name of its message; "" for none.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeAlias, TypeVar, 
 from msgspec import Raw
 
 from outlast.core.errors import ConfigurationError
-from outlast.core.events import trace_of
 from outlast.core.message import Message
 from outlast.core.registry import Declaration
 from outlast.core.text import shown
@@ -62,6 +61,10 @@ class RunPort(Protocol):
     @property
     def message(self) -> Message | None:
         """The message of the job; None when the handler was called directly."""
+
+    @property
+    def traceparent(self) -> str:
+        """The trace of the run, for its log lines; "" for none."""
 
     def used(self, cpu: float) -> None:
         """Record the CPU seconds of the handler."""
@@ -182,9 +185,8 @@ class Context:
         """A logger that adds `job`, `queue`, `kind`, `attempt` and `trace` (its `traceparent`) to its records."""
         from logging import LoggerAdapter, getLogger  # not at the top: declarations do not need logging
 
-        message = self._run.message
         added = {"job": self.id, "queue": self.queue, "kind": self.kind, "attempt": self.attempt}
-        return LoggerAdapter(getLogger("outlast.job"), {**added, "trace": "" if message is None else trace_of(message)})
+        return LoggerAdapter(getLogger("outlast.job"), {**added, "trace": self._run.traceparent})
 
     def enqueue(self, job: Enqueueable[P], /, *args: P.args, **kwargs: P.kwargs) -> FollowUp:
         """Enqueue another job if, and only if, this run succeeds: stored in the step that settles this job.

@@ -39,6 +39,7 @@ class _DirectRun:
     cancelled = False
     remaining: float | None = None
     message: Message | None = None
+    traceparent = ""
 
     def __init__(self) -> None:
         self.follow_ups: list[Message] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, get_args
 
 from outlast.core.events import Refusal
@@ -74,10 +74,13 @@ class EnqueueCounts:
 
 
 class SpoolCounts:
-    """The spool of one app."""
+    """The spool of one app. queues: those whose series exist from now on."""
 
-    def __init__(self, app: str) -> None:
+    def __init__(self, app: str, queues: Iterable[str] = ()) -> None:
         self._app = app
+        for queue in queues:
+            SPOOLED.of(app, queue)
+            REFUSED.of(app, queue, "spool")
         self.stored: Final = RELAYED.of(app, "stored")
         self.set_aside: Final = RELAYED.of(app, "set-aside")
 

@@ -63,12 +63,13 @@ class Spool:
         publish: Callable[[Sequence[Message]], Awaitable[list[Published]]],
         same_kind: SameKind,
         app: str = "",
+        queues: Sequence[str] = (),
     ) -> None:
         self._file = SpoolFile(path)
         self._limit = limit
         self._publish = publish
         self._same_kind = same_kind
-        self._counts = SpoolCounts(app)
+        self._counts = SpoolCounts(app, queues)
         self._outage = False
         self._stuck = 0
         self._lock = threading.Lock()

@@ -78,6 +78,7 @@ class Wiring:
                 publish=publish,
                 same_kind=same_kind,
                 app=composer.app_name,
+                queues=list(composer.registry.queues),
             )
 
     def _connect(self, connect: Callable[[Settings, Clock], Store]) -> Store:

@@ -35,6 +35,16 @@ def _queue(metric: str, matchers: str = "") -> str:
     return highest(metric, _QUEUE, matchers)
 
 
+def _open(window: str) -> str:
+    """Return the guards that were open within a window, and whose calls fail or are refused.
+
+    One without calls stays open until its next call: it is no outage, and no reason for a queue that stands still.
+    """
+    failing = 'increase(outlast_guard_calls_total{outcome=~"open|failure|timeout"}[10m])'
+    open_ = f"max by (guard) (max_over_time(outlast_guard_open[{window}])) > 0"
+    return f"{open_} and on (guard) sum by (guard) ({failing}) > 0"
+
+
 _NOT_PAUSED: Final = f"unless {_queue('outlast_queue_paused')} == 1"
 _READY: Final = _queue("outlast_queue_jobs", 'state="ready"')
 _CONSUMERS: Final = _queue("outlast_queue_consumers")
@@ -94,7 +104,7 @@ _STUCK: Final = Alert(
     'unless max by (app, queue) (max_over_time(outlast_queue_jobs{state="running"}[5m])) > 0 '
     "unless max by (app, queue) (increase(outlast_jobs_ended_total[5m])) > 0 "
     "unless sum by (app, queue) (increase(outlast_retries_total[5m])) > 0 "
-    "unless on () max(max_over_time(outlast_guard_open[5m])) > 0",
+    f"unless on () max({_open('5m')})",
     held="5m",
     labels=_QUEUE,
     shows="outlast_queue_oldest_seconds",
@@ -130,7 +140,7 @@ _DIED: Final = Alert(
 _BREAKER: Final = Alert(
     name="OutlastBreakerOpen",
     severity="page",
-    expr="max by (guard) (max_over_time(outlast_guard_open[1m])) > 0",
+    expr=_open("1m"),
     held="2m",
     labels=("guard",),
     shows="outlast_guard_open",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final
 
 from outlast.aio.tasks import spawn
@@ -15,7 +16,7 @@ from outlast.core.message import Delivery
 from outlast.core.settlement import Release, Settlement
 from outlast.declare.once import EffectsPort
 from outlast.resilience.deadlines import ends_at, restore
-from outlast.resilience.passes import passes_here, with_passes
+from outlast.resilience.passes import with_passes
 from outlast.worker.budget import Budget
 from outlast.worker.call_plan import ThreadCall
 from outlast.worker.carrier import Carrier
@@ -78,6 +79,7 @@ class Executor:
         self.stopper = RunStopper(budget, self._finisher, pool, runtime.clock)
         self._pumping = False
         self._loop = asyncio.get_running_loop()
+        self._around = copy_context()
 
     def accept(self, deliveries: Sequence[Delivery]) -> None:
         """Take claimed jobs: end those that cannot run, start those that have a slot, let the others wait for one."""
@@ -186,7 +188,15 @@ class Executor:
         self._start_next(run.group)
 
     def _begin(self, run: Run, now: float) -> None:
-        """Begin a run that has its arguments, as its group requires. It may have ended when this returns."""
+        """Begin a run that has its arguments. It may have ended when this returns.
+
+        This line may be in the context of a run that has just ended: what that has set, such as a tenant or a span,
+        must not reach this one.
+        """
+        self._around.copy().run(self._begin_here, run, now)
+
+    def _begin_here(self, run: Run, now: float) -> None:
+        """Begin a run in this context, as its group requires."""
         plan, group = run.plan, run.group
         assert plan is not None
         if group.isolated:
@@ -194,17 +204,17 @@ class Executor:
             self._budget.claimed(run)
         else:
             run.begin(now)
+        if self._tracing is not None and (tracer := self._tracing.tracer()) is not None:
+            run.begin_trace(tracer.began(run.delivery))
         if self._report.wants_starts:
             self._report.started(run)
-        if self._gates is None or not self._gates.used or (run.passes is None and passes_here() is None):
+        if run.passes is None:
             self._call(run, plan, group)
-        else:  # the run that has just ended here may have others
+        else:
             with_passes(run.passes, self._call, run, plan, group)
 
     def _call(self, run: Run, plan: RunPlan, group: SlotGroup[Run]) -> None:
         """Call the handler, or let a child process call it."""
-        if self._tracing is not None and (tracer := self._tracing.tracer()) is not None:
-            run.trace = tracer.began(run.delivery)
         if group.isolated:
             self._pool.start(run, solo=group is self._budget.solo, answer=self._process_returned)
             return

@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import Context
 from typing import Final
 
 from outlast.core.errors import StoreError
@@ -272,7 +273,7 @@ class Gates:
             for queue in due:
                 interval = max(self._gates[name].interval for name in self._needs[queue])
                 self._looked[queue] = now + interval
-            self._look = self._loop.create_task(self._look_for_jobs(due), name="outlast gates")
+            self._look = self._loop.create_task(self._look_for_jobs(due), name="outlast gates", context=Context())
         self._budget.room.set()
         self._set_timer()
 

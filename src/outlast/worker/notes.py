@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import Final
 
 from outlast.aio.tasks import cancel
@@ -49,7 +50,7 @@ class NoteKeeper:
             return
         self._changed[run] = None
         if self._task is None:
-            self._task = self._loop.create_task(self._work(), name="outlast notes")
+            self._task = self._loop.create_task(self._work(), name="outlast notes", context=Context())
 
     async def _work(self) -> None:
         try:

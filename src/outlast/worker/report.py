@@ -74,7 +74,7 @@ class Reporter:
         message = run.delivery.message
         waited = max(0.0, self._clock.time() - message.run_at)
         attempt = run.delivery.attempt
-        self._emit(JobStarted(message.id, message.queue, message.kind, attempt, waited, trace_of(message)))
+        self._emit(JobStarted(message.id, message.queue, message.kind, attempt, waited, run.traceparent))
 
     def settled(self, batch: Sequence[EndedRun], superseded: Superseded = frozenset(), absent: Absent = NONE) -> None:
         """Report recorded settlements, and the superseded runs among them. absent: follow-ups that were not stored."""
@@ -112,7 +112,7 @@ class Reporter:
                 for then in settlement.then:
                     if then.id not in absent:
                         self._emit(JobEnqueued(then.id, then.queue, then.kind, then.run_at, trace_of(then)))
-                seconds = self._clock.monotonic() - run.started if run.began else 0.0
+                seconds = (run.took or self._clock.monotonic() - run.started) if run.began else 0.0
                 self._emit(
                     JobEnded(
                         message.id,
@@ -122,7 +122,7 @@ class Reporter:
                         settlement.reason,
                         seconds,
                         settlement.usage,
-                        trace_of(message),
+                        run.traceparent,
                     )
                 )
         elif isinstance(settlement, Reschedule) and settlement.error is not None:
@@ -132,7 +132,7 @@ class Reporter:
             self._log(logging.WARNING, run, text, run.delivery.attempt, wait, failure=error)
             text = f"{error.type}: {error.message}"
             attempt, at = run.delivery.attempt, settlement.at
-            trace = trace_of(message)
+            trace = run.traceparent
             self._emit(JobRetried(message.id, message.queue, message.kind, attempt, at, text, trace))
         elif isinstance(settlement, Release) and settlement.guard and settlement.at is not None:
             self._postponed(run, settlement.guard, settlement.at)
@@ -148,7 +148,7 @@ class Reporter:
                 )
                 _logger.warning(text, guard, line(run.delivery.message.id), line(run.delivery.message.kind))
         message = run.delivery.message
-        self._emit(JobPostponed(message.id, message.queue, message.kind, guard, at, trace_of(message)))
+        self._emit(JobPostponed(message.id, message.queue, message.kind, guard, at, run.traceparent))
 
     def superseded(self, run: Run) -> None:
         """Report that a run was superseded."""
@@ -157,7 +157,7 @@ class Reporter:
             self._tally.superseded(message.queue)
         text = "was superseded in attempt %d: the result of this run is dropped"
         self._log(logging.WARNING, run, text, run.delivery.attempt)
-        self._emit(JobLost(message.id, message.queue, trace_of(message)))
+        self._emit(JobLost(message.id, message.queue, run.traceparent))
 
     def returned_late(self, run: Run) -> None:
         """Report that the thread of a run returned after the run had ended."""
@@ -179,7 +179,7 @@ class Reporter:
             "queue": message.queue,
             "kind": message.kind,
             "attempt": run.delivery.attempt,
-            "trace": trace_of(message),
+            "trace": run.traceparent,
         }
         if failure is not None:
             text += ": %s: %s"

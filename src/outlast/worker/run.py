@@ -30,6 +30,7 @@ from outlast.core.decide import (
 )
 from outlast.core.durations import seconds
 from outlast.core.errors import BodyTooLarge, InvalidArguments
+from outlast.core.events import TRACE_HEADER, trace_of
 from outlast.core.message import Delivery, Failure, Message, Usage
 from outlast.core.policy import Policy, Retry
 from outlast.core.registry import Declaration, Mode, Registry
@@ -189,11 +190,23 @@ class Run:
     """What its guarded calls may do beyond others, by the name of the guard."""
     trace: RunTrace | None = None
     """Its span, while it has one."""
+    spanned: str = ""
+    """The `traceparent` of that span, also after its end."""
 
     @property
     def message(self) -> Message:
         """The enqueued message."""
         return self.delivery.message
+
+    @property
+    def traceparent(self) -> str:
+        """What events and log lines name: its span, else the trace of its message; "" for none."""
+        return self.spanned or trace_of(self.delivery.message)
+
+    def begin_trace(self, trace: RunTrace | None) -> None:
+        """Take its span, if it has one."""
+        self.trace = trace
+        self.spanned = "" if trace is None else trace.carried.get(TRACE_HEADER, "")
 
     @property
     def cancelled(self) -> bool:

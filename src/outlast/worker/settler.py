@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from typing import Final
 
 from outlast.aio.tasks import cancel
@@ -51,12 +52,15 @@ class Settler:
         self._waiting: list[EndedRun] = []
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._around = copy_context()
 
     def add(self, run: Run, settlement: Settlement) -> None:
         """Add one settlement. Its flush includes all runs that end in the same turn of the event loop."""
         self._waiting.append((run, settlement))
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._work(), name="outlast settler")
+            # In the context of the run that ends here, what is reported of all others would have its trace.
+            loop = asyncio.get_running_loop()
+            self._task = loop.create_task(self._work(), name="outlast settler", context=self._around.copy())
 
     async def close(self) -> None:
         """Give up what is not settled yet: its lease will lapse."""

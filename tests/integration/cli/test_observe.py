@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from outlast.observe.writing import shipped
-from tests.support.command import Project
+from tests.support.command import ROOT, Project
 
 
 def test_it_writes_the_files_of_the_package(project: Project) -> None:
@@ -13,6 +15,13 @@ def test_it_writes_the_files_of_the_package(project: Project) -> None:
     for name, text in shipped().items():
         assert (project.folder / "monitoring" / name).read_text(encoding="utf-8") == text
     assert not project.file.exists()
+
+
+@pytest.mark.parametrize("page", ["cli.md", "alerts.md"])
+def test_the_pages_list_what_it_writes(page: str) -> None:
+    lines = (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines()
+    listed = [each.removeprefix("written    monitoring/") for each in lines if each.startswith("written ")]
+    assert listed == list(shipped())
 
 
 def test_a_changed_file_stays_without_force(project: Project) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from random import Random
 
+import httpx2
 import pytest
 
+from outlast.demo.processes import DemoProcess
+from outlast.demo.run_files import free_ports
 from outlast.observe.promql import INTERVAL
 from outlast.observe.rules import rules_text
+from tests.support.command import ROOT
 from tests.support.exposition import Exposition, exposed
 from tests.support.polling import until
 from tests.support.promtool import promtool
@@ -19,6 +27,20 @@ from tests.support.shipped_queries import rule_expressions, unanswered
 DEAD_TOTAL = 'outlast_jobs_ended_total{app="shop",queue="mail",kind="send",outcome="dead"}'
 DEAD_HELD = 'outlast_queue_dead{app="shop",queue="mail"}'
 KILLED = 'outlast_worker_exits_total{app="shop",how="killed"}'
+APP = "tests.support.apps.seen_app"
+WITHOUT = {
+    "outlast_spooled_total": "the spool is for stores on servers: this app is on a file",
+    "outlast_reconnects_total": "a file has no connection that could be lost",
+}
+"""The metrics that the app of `service` cannot have, and why."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A worker and an API that run. client: of the API."""
+
+    prometheus: PrometheusServer
+    client: httpx2.AsyncClient
 
 
 def quick_rules(folder: Path) -> Path:
@@ -114,3 +136,45 @@ async def test_a_worker_that_is_gone_leaves_no_figures(prometheus: PrometheusSer
         prometheus.scrape(other.address)
         await until(lambda: prometheus.numbers("max(outlast_queue_depth)") == [7], "its figures")
     await until(lambda: prometheus.query("outlast_queue_depth") == [], "their end")
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    """`outlast worker --listen` and an API of one app, scraped by a server with the shipped rules."""
+    async with AsyncExitStack() as stack:
+        prometheus = PrometheusServer(tmp_path / "prometheus", rules=[quick_rules(tmp_path)])
+        stack.callback(prometheus.stop)
+        prometheus.start()
+        ports = free_ports(2, Random())
+        environ = {"SEEN_URL": f"sqlite:{tmp_path}/jobs.db", "PYTHONPATH": str(ROOT)}
+        for port, command in zip(
+            ports,
+            (
+                ["outlast", "worker", f"{APP}:shop", "--processes", "2", "--listen", str(ports[0])],
+                ["uvicorn", f"{APP}:api", "--port", str(ports[1])],
+            ),
+            strict=True,
+        ):
+            process = DemoProcess(command[0], command, tmp_path, environ)
+            stack.push_async_callback(process.stop)
+            await process.start(port=port, deadline=120)
+        prometheus.scrape(*(f"127.0.0.1:{port}" for port in ports))
+        client = await stack.enter_async_context(
+            httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports[1]}", timeout=60)
+        )
+        yield Service(prometheus, client)
+
+
+async def test_every_panel_of_a_real_worker_has_an_answer(service: Service) -> None:
+    """Each part of the app is used while the server scrapes; what it cannot have is in WITHOUT."""
+    orders = count()
+
+    async def those_only() -> bool:
+        number = next(orders)
+        answer = await service.client.post(f"/orders/t{number % 3}", headers={"Idempotency-Key": f'"order-{number}"'})
+        answer.raise_for_status()
+        return {re.findall("outlast[a-z_:]+", each)[0] for each in unanswered(service.prometheus)} == set(WITHOUT)
+
+    await until(those_only, "an answer to every query of a panel", within=120)
+    assert service.prometheus.rule_faults() == {}
+    assert {each["labels"]["alertname"] for each in service.prometheus.alerts()} <= {"OutlastDeadLetters"}

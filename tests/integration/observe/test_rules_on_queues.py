@@ -99,9 +99,24 @@ STORIES = [
             running="1*10 0*70",
             succeeded="9*80",
             open="0*9 1*71",
+            refused=f"{steps('0*9')} {ramp(1, 1, 71)}",
         ),
         "39m",
         [LATE, OPEN],
+    ),
+    Story(
+        "workers that take nothing, beside a guard that is open since its last call, long ago",
+        worker(
+            80,
+            oldest=f"{steps('0*10')} {ramp(0, 30, 70)}",
+            ready="0*10 5*70",
+            running="1*10 0*70",
+            succeeded="9*80",
+            open="1*80",
+            refused="7*80",
+        ),
+        "39m",
+        [LATE, STUCK],
     ),
     Story(
         "a worker process that is blocked for ten minutes",
@@ -119,10 +134,17 @@ STORIES = [
     Story("a guard that is open for a minute", worker(60, open="0*10 1*2 0*48"), "29m"),
     Story(
         "a guard that is open for ten minutes, half-open at times",
-        worker(60, open="0*10 1*3 0*1 1*3 0*1 1*12 0*30"),
+        worker(60, open="0*10 1*3 0*1 1*3 0*1 1*12 0*30", refused=f"{steps('0*10')} {ramp(1, 1, 20)} {steps('20*30')}"),
         "29m",
         [OPEN],
         {"6m30s": [], "7m": [OPEN], "16m": []},
+    ),
+    Story(
+        "a guard that is open since its last call, an hour ago: the next call closes it",
+        worker(240, open="0*10 1*230", refused="0*10 7*230"),
+        "1h59m",
+        [OPEN],
+        {"7m": [OPEN], "15m30s": [], "1h59m": []},
     ),
     Story(
         "a disk that is nearly full", worker(80, used="850*10 950*40 500*30"), "39m", [FULL], {"15m": [FULL], "26m": []}

@@ -69,6 +69,14 @@ async def fails(how: str, card: Annotated[str, Redacted]) -> None:
     raise (GiveUp if how == "give-up" else ValueError)(f"no payment with {card}")
 
 
+async def logs(ctx: Context) -> None:
+    ctx.logger.info("a line of the handler")
+
+
+def logs_in_child(ctx: Context) -> None:
+    ctx.logger.warning("a line of the handler")
+
+
 async def chain(ctx: Context, left: int) -> None:
     if left:
         ctx.enqueue(jobs["chain"], left - 1)
@@ -104,11 +112,11 @@ def build(url: str = "") -> Outlast:
     """Return a fresh app with these jobs."""
     made = Outlast("traced", settings=Settings(url=url, processes=2, drain_grace=20, lease=5))
     quick = Retry(attempts=2, backoff=Constant(0))
-    for handler in (works, dies):
+    for handler in (works, dies, logs_in_child):
         jobs[handler.__name__] = made.job(isolate="process", retry=quick, timeout=60)(handler)
     jobs["slow"] = made.job(isolate="process", retry=Retry(attempts=1), timeout=1)(slow)
     chains = (chain, chain_at_once, chain_with_headers, chain_at_once_with_headers)
-    for plain in (noted, on_loop, in_thread, spreads, *chains):
+    for plain in (noted, logs, on_loop, in_thread, spreads, *chains):
         jobs[plain.__name__] = made.job(plain)
     router = JobRouter()
     router.middleware(through)

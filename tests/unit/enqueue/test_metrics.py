@@ -153,6 +153,7 @@ async def test_a_store_that_cannot_be_opened_refuses_too_and_observers_hear_of_i
 async def test_spooled_relayed_and_set_aside(tmp_path: Path) -> None:
     shop, path = Shop("spooling"), str(tmp_path / "spool.db")
     send, away = shop.send, [True]
+    queues = list(shop.app.registry.queues)
 
     async def publish(messages: Any) -> Any:
         if away[0]:
@@ -162,7 +163,8 @@ async def test_spooled_relayed_and_set_aside(tmp_path: Path) -> None:
     async def direct() -> Any:
         raise StoreUnavailable("away")
 
-    spool = Spool(path, limit=3, publish=publish, same_kind=shop.app.registry.same_kind, app="spooling")
+    spool = Spool(path, limit=3, publish=publish, same_kind=shop.app.registry.same_kind, app="spooling", queues=queues)
+    assert value_of("outlast_spooled_total", "spooling", "mail") == value_of(REFUSED, "spooling", "mail", "spool") == 0
     spooled, relayed, refused = (
         Counted("outlast_spooled_total"),
         Counted("outlast_spool_relayed_total"),

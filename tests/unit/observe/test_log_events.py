@@ -14,7 +14,7 @@ from outlast.core import events
 from outlast.core.message import Usage
 from outlast.observe.log_events import LOGGER, EventLog, LogLimit, log_events
 from outlast.observe.logs import FIELDS, JsonLines
-from tests.support.counts import Counted
+from tests.support.counts import Counted, value_of
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 IDS = {"trace_id": TRACE[3:35], "span_id": TRACE[36:52]}
@@ -107,6 +107,13 @@ def test_a_forged_line_stays_in_its_line(lines: Lines) -> None:
     log_of()(events.JobRetried("q.1\n{}", "q\u2028", "se\x1bnd", 1, 9.0, 'x\n{"level": "INFO"}'))
     assert len(lines.lines[0].splitlines()) == 1
     assert lines.found[0]["job"] == "q.1\n{}"
+
+
+def test_each_event_has_its_count_of_lines_left_out_from_the_start() -> None:
+    """One that is born at 1 does not grow: no rate would show the first line that is left out."""
+    log_of()
+    names = {str(expected["event"]) for expected in EVENTS.values()}
+    assert None not in [value_of("outlast_log_lines_left_out_total", each) for each in names]
 
 
 def test_lines_over_the_limit_are_left_out_counted_and_told(lines: Lines) -> None:

@@ -6,6 +6,7 @@ from opentelemetry.trace import Span, Status, StatusCode
 
 from outlast.core.message import Failure
 from outlast.core.settlement import Finish, Park, Release, Reschedule, Settlement
+from outlast.observe.logs import masked
 
 __all__ = ["tell"]
 
@@ -16,7 +17,8 @@ _REASON: int = 200
 def tell(span: Span, settlement: Settlement | None) -> None:
     """Set what became of the job: `outlast.job.outcome`, and its failure, in the text that is stored: redacted.
 
-    A run that is retried or ends dead has failed; one that was snoozed, released or cancelled has not.
+    What looks like a secret in it is masked too, as in the log: spans go to other services. A run that is
+    retried or ends dead has failed; one that was snoozed, released or cancelled has not.
     """
     outcome, reason, failure = _end_of(settlement)
     span.set_attribute("outlast.job.outcome", outcome)
@@ -24,15 +26,16 @@ def tell(span: Span, settlement: Settlement | None) -> None:
         span.set_attribute("outlast.job.reason", reason[:_REASON])
     if failure is not None:
         span.set_attribute("error.type", failure.type)
+        message = masked(failure.message)
         span.add_event(
             "exception",
             {
                 "exception.type": failure.type,
-                "exception.message": failure.message,
-                "exception.stacktrace": failure.traceback,
+                "exception.message": message,
+                "exception.stacktrace": masked(failure.traceback),
             },
         )
-        span.set_status(Status(StatusCode.ERROR, f"{failure.type}: {failure.message}"))
+        span.set_status(Status(StatusCode.ERROR, f"{failure.type}: {message}"))
     elif outcome == "dead":
         span.set_attribute("error.type", reason or "dead")
         span.set_status(Status(StatusCode.ERROR, reason))

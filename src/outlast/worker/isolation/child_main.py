@@ -215,7 +215,7 @@ def _run_task(
     run.deadline = task.deadline
     ends_at(run.remaining)
     if task.trace and composer.tracing is not None:
-        run.trace = composer.tracing.in_child(message, task.trace)
+        run.begin_trace(composer.tracing.in_child(message, task.trace))
     began, meter = monotonic(), ProcessMeter()
     if task.probes or task.ramps:
         passes: dict[str, Pass] = {
