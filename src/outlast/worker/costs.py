@@ -49,7 +49,7 @@ class CostSums:
         self._day = day_of(clock.time())
 
     def ran(self, run: Run, seconds: float) -> None:
-        """Add a run that has left its slot after `seconds`, whatever becomes of its job."""
+        """Add a run that was `measured` when it left its slot after `seconds`, whatever becomes of its job."""
         message = run.delivery.message
         plan, key, numbers = self._last
         if plan is not run.plan or key != message.key:
@@ -60,7 +60,7 @@ class CostSums:
             numbers[1] += run.cpu
         if seconds > 0:
             numbers[2] += seconds
-        numbers[3] += len(message.args)
+        numbers[3] += run.size
 
     def ended(self, run: Run, result: Raw) -> None:
         """Add the result of a run that has ended."""

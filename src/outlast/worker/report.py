@@ -78,8 +78,8 @@ class Reporter:
 
     def settled(self, batch: Sequence[EndedRun], superseded: Superseded = frozenset(), absent: Absent = NONE) -> None:
         """Report recorded settlements, and the superseded runs among them. absent: follow-ups that were not stored."""
-        if self._tally is not None:
-            self._tally.settled(batch, superseded)
+        if self._tally is not None and self._tally.settled(batch, superseded) and not (absent or self.wants_ends):
+            return  # nothing is told of runs that succeeded
         for run, settlement in batch:
             if superseded and (run.delivery.fence.id, run.delivery.fence.token) in superseded:
                 self.superseded(run)

@@ -33,15 +33,20 @@ class RunTally:
             if declaration.queue in self._queues:
                 self._add(declaration.queue, wire)
 
-    def settled(self, batch: Sequence[EndedRun], superseded: Collection[tuple[str, int]] = ()) -> None:
-        """Count the runs of a batch. superseded: ids and tokens of those among them whose end changed nothing."""
+    def settled(self, batch: Sequence[EndedRun], superseded: Collection[tuple[str, int]] = ()) -> bool:
+        """Count the runs of a batch; return whether all of them succeeded.
+
+        superseded: ids and tokens of those among them whose end changed nothing.
+        """
         now = self._clock.monotonic()
         to_wall = self._clock.time() - now
         touched: dict[_KindTally, None] = {}
         tally: _KindTally | None = None
         plan, queue, size = None, "", 0
+        plain = True
         for run, settlement in batch:
             if not run.begun:
+                plain = False
                 continue
             if not run.queue:  # its slot is not free yet, as of one in a thread that runs on
                 run.measured(now)
@@ -68,7 +73,9 @@ class RunTally:
         if tally is not None:
             tally.bytes += size
         for each in touched:
+            plain = plain and not each.others
             each.flush()
+        return plain
 
     def superseded(self, queue: str) -> None:
         """Count a run whose end changed nothing."""

@@ -28,7 +28,8 @@ def run_of(kind: str, key: str | None = None, *, cpu: float = 0.0, args: bytes =
     """Return a run that has left its slot."""
     message = SimpleNamespace(kind=kind, key=key, args=Raw(args))
     plan = SimpleNamespace(declaration=SimpleNamespace(kind=kind))
-    return cast("Run", SimpleNamespace(delivery=SimpleNamespace(message=message), plan=plan, cpu=cpu))
+    delivery = SimpleNamespace(message=message)
+    return cast("Run", SimpleNamespace(delivery=delivery, plan=plan, cpu=cpu, size=len(args)))
 
 
 class ToldStore(MemoryStore):
