@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from tests.faults.proofs.observed import observed, restarted
+from tests.faults.proofs.observed import lettered, observed, restarted
 
 
 async def test_what_prometheus_has_seen_is_what_the_ledger_says(tmp_path: Path) -> None:
@@ -18,3 +18,7 @@ async def test_restarts_are_silent_and_a_kill_is_one_alert(tmp_path: Path) -> No
     found = await restarted(tmp_path, 2, random.Random(4))
     assert found.clean == []
     assert [each["alertname"] for each in found.killed] == ["OutlastWorkerDied"]
+
+
+async def test_each_dead_letter_fires_the_first_and_the_one_after_a_restart(tmp_path: Path) -> None:
+    assert await lettered(tmp_path, random.Random(5)) == [["OutlastDeadLetters"], [], ["OutlastDeadLetters"]]

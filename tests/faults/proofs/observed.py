@@ -6,7 +6,7 @@ totals are those of the ledger, the counted runs lack at most one batch of a kil
 two scrapes after the end of all processes no series has a value.
 
 Then a service is started ten times, and stopped, while it does jobs: no alert may fire. One SIGKILL of a worker fires
-exactly one.
+exactly one, and each dead letter fires one, the first of a fresh start too.
 """
 
 from __future__ import annotations
@@ -123,6 +123,13 @@ class Service:
         """Return the pids of the worker processes that consume: a supervisor gives up when none ever comes so far."""
         answer = await client.get(f"http://127.0.0.1:{self.ports[0]}/readyz?verbose")
         return [each["pid"] for each in answer.json()["workers"] if each["state"] == "consuming"]
+
+    async def purge_dead(self) -> None:
+        """Remove all dead letters, as an operator does."""
+        words = ["outlast", "--url", self._environ["OBSERVED_URL"], "dead", "purge", "--all", "--yes"]
+        purge = DemoProcess("purge", words, self.folder, self._environ)
+        await purge.start()
+        assert await purge.wait() == 0, purge.tail()
 
     async def order(self, client: httpx2.AsyncClient, kind: str, number: int, turn: int) -> int:
         """Order jobs from one of the two APIs; return how many were accepted."""
@@ -262,6 +269,30 @@ async def restarted(folder: Path, times: int, rng: random.Random) -> Restarted:
     return found
 
 
+async def lettered(folder: Path, rng: random.Random) -> list[list[str]]:
+    """Let a job die, after a fresh start and again after a restart; return what fired then, and between.
+
+    Between, the dead letter is removed: else the alert would go on.
+    """
+    found = list[list[str]]()
+    async with service(folder, rng) as shop, httpx2.AsyncClient(timeout=120) as client:
+
+        def fires() -> list[str]:
+            return sorted(each["labels"]["alertname"] for each in shop.prometheus.alerts())
+
+        for turn in range(2):
+            await shop.order(client, "dies", 1, turn)
+            found.append(await until(fires, "an alert"))
+            await shop.purge_dead()
+            await until(lambda: not fires(), "the end of the alert")
+            if not turn:
+                await shop.stop_worker()
+                await shop.start_worker()
+                await shop.scrapes(2)
+                found.append(fires())
+    return found
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
@@ -281,6 +312,10 @@ def main() -> int:
     if options.restarts:
         with tempfile.TemporaryDirectory(prefix="observed-") as folder:
             ended = asyncio.run(restarted(Path(folder), options.restarts, rng))
+        with tempfile.TemporaryDirectory(prefix="observed-") as folder:
+            letters = asyncio.run(lettered(Path(folder), rng))
+        print(f"a dead letter after a fresh start, a restart, another one: {letters}")
+        good = good and letters == [["OutlastDeadLetters"], [], ["OutlastDeadLetters"]]
         print(f"{options.restarts} clean restarts: alerts {ended.clean}; one SIGKILL: {ended.killed}")
         good = good and not ended.clean and len(ended.killed) == 1
     return 0 if good else 1
