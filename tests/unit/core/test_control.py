@@ -38,3 +38,17 @@ from tests.support.jobs import message
 )
 def test_the_queue_of_a_command(command: Command, queue: str | None) -> None:
     assert queue_named(command) == queue
+
+
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [
+        (Purge(key="ann"), "ann"),
+        (Purge(queue="mail", key="ann"), None),
+        (Purge(key="ann", states=("dead",)), None),
+        (Purge(id="mail.1", key="ann"), None),
+        (Purge(queue="mail"), None),
+    ],
+)
+def test_only_a_purge_of_all_jobs_of_a_key_erases_it(command: Purge, key: str | None) -> None:
+    assert command.erased == key
