@@ -89,6 +89,15 @@ class Scene:
         """Enqueue a job and return its record when it has ended."""
         return await self.ended(await self.enqueue(name, seconds))
 
+    async def consumed_by(self, workers: int) -> None:
+        """Wait until so many workers consume: one that still imports would import what is deployed next."""
+        broker = (await self.app.runtime()).store.broker
+
+        async def there() -> bool:
+            return (await broker.stats(["default"]))["default"].consumers == workers
+
+        await until(there, f"{workers} workers consume")
+
     async def enqueue(self, name: str, seconds: float = 0.0) -> str:
         """Enqueue a job."""
         return (await self.work.enqueue(name, seconds)).id
@@ -129,6 +138,7 @@ def version_of(record: JobRecord) -> str:
 async def test_a_hangup_puts_new_code_in_place_while_the_old_one_ends_what_it_runs(scene: Scene) -> None:
     with scene.start(processes=2) as running:
         assert version_of(await scene.run("before")) == "v1"
+        await scene.consumed_by(2)
         old = set(running.workers())
         long = await scene.enqueue("long", 3.0)
         await until(lambda: "long" in scene.ledger.names("start"), "it runs")
@@ -151,6 +161,7 @@ async def test_a_broken_deploy_leaves_the_old_workers_in_place_and_the_next_one_
 ) -> None:
     with scene.start(processes=2) as running:
         await scene.run("before")
+        await scene.consumed_by(2)
         old = set(running.workers())
         scene.deploy("broken", code)
         running.process.send_signal(signal.SIGHUP)
@@ -191,6 +202,7 @@ async def test_a_link_that_leads_to_another_release_is_followed(scene: Scene) ->
 async def test_a_reload_that_is_asked_for_meanwhile_begins_anew(scene: Scene) -> None:
     with scene.start(processes=2) as running:
         await scene.run("before")
+        await scene.consumed_by(2)
         scene.deploy("v2-half")
         running.process.send_signal(signal.SIGHUP)
         await scene.tells("reloading: ")

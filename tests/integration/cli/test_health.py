@@ -90,7 +90,9 @@ def test_help_and_wrong_options_are_as_those_of_every_command(project: Project) 
         2,
         "outlast: health: --timeout 0: give more than 0 and less than 3600 seconds\n",
     )
-    assert project.run("health", "--ready", "--started").code in (1, 2)
+    for both in (("--ready", "--started"), ("--started", "--ready")):
+        found = project.run("health", *both)
+        assert (found.code, found.err) == (2, "outlast: health: give --ready or --started, not both\n")
     assert project.run("health", "more").code == 2
 
 

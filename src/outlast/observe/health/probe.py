@@ -33,6 +33,8 @@ def parsed(words: Sequence[str]) -> Asked | None:
     for word in rest:
         name, given, value = word.partition("=")
         if name in ("--ready", "--started") and not given:
+            if values["question"] not in ("live", name[2:]):
+                return None  # the parser refuses both together
             values["question"] = name[2:]
             continue
         if name not in ("--socket", "--timeout"):
