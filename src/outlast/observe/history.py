@@ -20,7 +20,7 @@ from outlast.worker.ports import RuntimePort
 from outlast.worker.store_link import StoreLink
 from outlast.worker.worker import STALL_PATIENCE
 
-__all__ = ["HistoryKeeper", "Sampler", "Totals", "history_of"]
+__all__ = ["HistoryKeeper", "history_of"]
 
 _logger = logging.getLogger("outlast.history")
 
@@ -30,9 +30,9 @@ PATIENCE: Final = 1.0
 """Seconds that a mark may take: a store that is away gets none."""
 _KEEPING: Final = "the keeping of samples"
 
-Sampler = Callable[[], Awaitable[Mapping[str, QueueStats]]]
+_Counts = Callable[[], Awaitable[Mapping[str, QueueStats]]]
 """Returns the counts of the queues; raises StoreError while the store is away."""
-Totals = Callable[[], Awaitable[Mapping[tuple[str, str, str], int] | Mapping[tuple[str, str, Outcome], int]]]
+_Ended = Callable[[], Awaitable[Mapping[tuple[str, str, str], int] | Mapping[tuple[str, str, Outcome], int]]]
 """Returns how many jobs have ended, by queue, kind and outcome."""
 
 
@@ -49,8 +49,8 @@ class HistoryKeeper:
         clock: Clock,
         rng: Random,
         *,
-        sample: Sampler | None = None,
-        totals: Totals | None = None,
+        sample: _Counts | None = None,
+        totals: _Ended | None = None,
     ) -> None:
         self._link = link
         self._clock = clock

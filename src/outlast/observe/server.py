@@ -24,7 +24,7 @@ from outlast.core.text import shown
 if TYPE_CHECKING:
     import h11
 
-__all__ = ["Page", "PageReply", "PageRequest", "PageServer", "checked_listen", "text_page"]
+__all__ = ["Page", "PageReply", "PageRequest", "PageServer", "checked_listen"]
 
 _logger = logging.getLogger("outlast.supervisor")
 
@@ -56,16 +56,6 @@ class PageReply(Struct, frozen=True):
 
 
 Page = Callable[[PageRequest], Awaitable[PageReply]]
-
-
-def text_page(make: Callable[[], Awaitable[tuple[str, bytes]]]) -> Page:
-    """Return the page of a function that returns content type and body, as an exposition of metrics does."""
-
-    async def page(request: PageRequest) -> PageReply:
-        content_type, body = await make()
-        return PageReply(200, body, content_type)
-
-    return page
 
 
 def checked_listen(listen: str, setting: str) -> tuple[str, int]:

@@ -15,7 +15,7 @@ import pytest
 from outlast.aio.tasks import cancel
 from outlast.core.errors import ConfigurationError
 from outlast.observe import server as module
-from outlast.observe.server import Page, PageReply, PageRequest, PageServer, checked_listen, text_page
+from outlast.observe.server import Page, PageReply, PageRequest, PageServer, checked_listen
 from tests.support.polling import until
 
 
@@ -32,8 +32,8 @@ async def hangs(request: PageRequest) -> PageReply:
     raise AssertionError
 
 
-async def exposition() -> tuple[str, bytes]:
-    return "text/plain; version=0.0.4", b"up 1\n"
+async def exposition(request: PageRequest) -> PageReply:
+    return PageReply(200, b"up 1\n", "text/plain; version=0.0.4")
 
 
 @asynccontextmanager
@@ -77,7 +77,7 @@ async def test_a_page_gets_the_query_and_the_headers() -> None:
 async def test_a_page_can_be_added_later_and_may_be_text() -> None:
     async with served() as server:
         assert (await get(server, "/metrics"))[0] == b"HTTP/1.1 404"
-        server.pages["/metrics"] = text_page(exposition)
+        server.pages["/metrics"] = exposition
         first, headers, body = await get(server, "/metrics")
         assert (first, headers["content-type"], body) == (b"HTTP/1.1 200", "text/plain; version=0.0.4", b"up 1\n")
         first, headers, body = await get(server, "/metrics", method="HEAD")
